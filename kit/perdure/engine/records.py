@@ -1,0 +1,174 @@
+"""What the engine asks the store to keep: one small value for each fact, only ever appended.
+
+History events are Temporal's own messages. The other records hold what Temporal keeps in its mutable state
+and forgets: attempts, heartbeats, events that wait in the buffer, the versions of definitions, printed output. The fold
+of a run's records is its state (`perdure.engine.recovery`); the file's views are SQL over the same rows.
+
+All times are integers, nanoseconds since 1970-01-01 UTC. Proto messages are kept as objects, serialised by the store's
+writer thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from temporalio.api.common.v1 import Memo, Payloads, SearchAttributes
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStarted:
+    """A run exists. One for each run."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+    first_run_id: str
+    workflow_type: str
+    task_queue: str
+    start_time: int
+    execution_time: int  # start_time + first workflow task backoff
+    request_id: str = ""
+    version: str = ""  # the definition version that the run is pinned to; "" when it is not pinned
+    parent_workflow_id: str = ""
+    parent_run_id: str = ""
+    memo: Memo | None = None
+    search_attributes: SearchAttributes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionChanged:
+    """What lists show of an open run has changed: the full new values."""
+
+    run_id: str
+    time: int
+    version: str
+    memo: Memo | None
+    search_attributes: SearchAttributes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionClosed:
+    """A run ended. `status` is temporal.api.enums.v1.WorkflowExecutionStatus."""
+
+    run_id: str
+    status: int
+    close_time: int
+    history_length: int
+    history_size_bytes: int
+    new_run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventAppended:
+    """A history event. `buffer_seq` names the `EventBuffered` record that it came from, if any."""
+
+    run_id: str
+    event: HistoryEvent
+    buffer_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventBuffered:
+    """An event that arrived while a workflow task was started; it has no event id yet."""
+
+    run_id: str
+    buffer_seq: int
+    event: HistoryEvent
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """A worker took an attempt of an activity (attempts count from 1)."""
+
+    run_id: str
+    scheduled_event_id: int
+    attempt: int
+    scheduled_time: int  # when this attempt became due
+    started_time: int
+    identity: str  # of the worker, as it polls
+    process: str  # the process lease it polled under ("" for a foreign worker): see Project.attend
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """An attempt ended. `outcome`: completed, failed, timed_out, canceled, or lost (its process died)."""
+
+    run_id: str
+    scheduled_event_id: int
+    attempt: int
+    ended_time: int
+    outcome: str
+    failure: Failure | None = None
+    next_attempt_time: int | None = None  # when the next attempt is due; None when there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    run_id: str
+    scheduled_event_id: int
+    attempt: int
+    time: int
+    details: Payloads | None
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One version of a workflow or an activity, complete: executing `source` as module `module` defines it.
+
+    `kind` is "workflow" or "activity"; `name` is the Temporal type name; `version` is a short hash of what the definition's
+    behaviour depends on; `attribute` is the module-level name under which the source binds the definition.
+    `origin` tells people where it came from (a cell's number, or a file path); `options` is JSON.
+    """
+
+    kind: str
+    name: str
+    version: str
+    module: str
+    attribute: str
+    source: str
+    origin: str = ""
+    options: str = "{}"
+    defined_time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Text that an activity attempt printed or logged. `stream`: stdout, stderr or log."""
+
+    run_id: str
+    scheduled_event_id: int
+    attempt: int
+    time: int
+    stream: str
+    text: str
+
+
+Record: TypeAlias = (
+    ExecutionStarted
+    | ExecutionChanged
+    | ExecutionClosed
+    | EventAppended
+    | EventBuffered
+    | AttemptStarted
+    | AttemptEnded
+    | Heartbeat
+    | Definition
+    | Output
+)
+
+
+@dataclass(slots=True)
+class RunRecords:
+    """All records of one run, in order: what recovery folds and what histories and timelines are drawn from."""
+
+    started: ExecutionStarted
+    events: list[HistoryEvent] = field(default_factory=list)
+    buffered: list[EventBuffered] = field(default_factory=list)  # those not flushed into `events` yet
+    attempt_starts: list[AttemptStarted] = field(default_factory=list)
+    attempt_ends: list[AttemptEnded] = field(default_factory=list)
+    heartbeats: list[Heartbeat] = field(default_factory=list)  # the last one of each activity
+    changed: ExecutionChanged | None = None  # the last one
+    closed: ExecutionClosed | None = None
