@@ -2,13 +2,12 @@
 
     python notebooks/holiday_service.py --fail 2
 
-    GET /holidays/2013   -> 503 {"error": "..."} for the first --fail calls, then 200 [{"date": ..., "name": ...}]
-    GET /calls           -> 200 {"answered": [503, 503, 200]}: the status of every call so far
+    GET /holidays/2013  -> 503 {"error": ...} at first, --fail times; then 200 [{"date": ..., "name": ...}]
+    GET /calls          -> 200 {"answered": [503, 503, 200]}: the status of every call so far
 
 It listens on 127.0.0.1, on a free port unless --port names one, and prints its address as the first line on
 stdout. It ends when its stdin is closed: whoever started it may be killed at any moment, and it must not stay
-behind.
-Only the standard library is used, so that any Python runs it.
+behind. Only the standard library is used, so that any Python runs it.
 """
 
 from __future__ import annotations
