@@ -1,0 +1,184 @@
+"""A `Journal` in dicts: what the store does, without a file.
+
+Each run's records are folded into a `RunRecords` as they arrive, the way the file's reader folds rows; a
+record is durable as soon as it is appended. `hold()` makes it wait, so that a test can look at the engine
+between an append and its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
+
+from perdure.engine.journal import Summary
+from perdure.engine.records import (
+    AttemptEnded,
+    AttemptStarted,
+    Definition,
+    EventAppended,
+    EventBuffered,
+    ExecutionChanged,
+    ExecutionClosed,
+    ExecutionStarted,
+    Heartbeat,
+    Output,
+    Record,
+    RunRecords,
+)
+from perdure.testing.list_filter import parse
+
+_GROUP_BY_STATUS = "group by executionstatus"
+
+
+class MemoryJournal:
+    """Keeps records in memory. `observe` is called with the records of each append, before it returns."""
+
+    def __init__(self, observe: Callable[[Sequence[Record]], None] | None = None) -> None:
+        self.runs: dict[str, RunRecords] = {}
+        self.outputs: list[Output] = []
+        self._definitions: dict[tuple[str, str, str], Definition] = {}
+        self._observe = observe
+        self._ticket = 0
+        self._durable = 0
+        self._held = False
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    def append(self, records: Sequence[Record]) -> int:
+        for record in records:
+            self._fold(record)
+        self._ticket += 1
+        if not self._held:
+            self._durable = self._ticket
+        if self._observe is not None:
+            self._observe(records)
+        return self._ticket
+
+    def hold(self) -> None:
+        """Commits wait from here on, until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Commits everything that was held."""
+        self._held = False
+        self._durable = self._ticket
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+
+    async def durable(self, ticket: int) -> None:
+        if ticket <= self._durable:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ticket, future))
+        await future
+
+    def recover(self) -> Iterable[RunRecords]:
+        return [copy.deepcopy(run) for run in self.runs.values() if run.closed is None]
+
+    def definitions(self) -> list[Definition]:
+        return list(self._definitions.values())
+
+    def workflow_ids(self) -> Iterable[tuple[str, str]]:
+        return {(run.started.namespace, run.started.workflow_id) for run in self.runs.values()}
+
+    async def latest_run(self, namespace: str, workflow_id: str) -> Summary | None:
+        found = [run for run in self.runs.values() if run.started.namespace == namespace]
+        found = [run for run in found if run.started.workflow_id == workflow_id]
+        return _summary(found[-1]) if found else None
+
+    async def read_run(self, run_id: str) -> RunRecords | None:
+        run = self.runs.get(run_id)
+        return copy.deepcopy(run) if run is not None else None
+
+    async def list_executions(
+        self, namespace: str, query: str, limit: int, after: tuple[int, str] | None
+    ) -> list[Summary]:
+        rows = sorted(self._matching(namespace, query), key=lambda row: (-row.start_time, row.run_id))
+        if after is not None:
+            rows = [row for row in rows if (-row.start_time, row.run_id) > (-after[0], after[1])]
+        return rows[:limit]
+
+    async def count_executions(self, namespace: str, query: str) -> list[tuple[tuple[str, ...], int]]:
+        grouped = query.strip().lower().endswith(_GROUP_BY_STATUS)
+        plain = query.strip()[: -len(_GROUP_BY_STATUS)] if grouped else query
+        rows = self._matching(namespace, plain)
+        if not grouped:
+            return [((), len(rows))]
+        return [((name,), count) for name, count in Counter(status_name(row.status) for row in rows).items()]
+
+    def _matching(self, namespace: str, query: str) -> list[Summary]:
+        accepts = parse(query)
+        rows = [_summary(run) for run in self.runs.values() if run.started.namespace == namespace]
+        return [row for row in rows if accepts(row)]
+
+    def _fold(self, record: Record) -> None:
+        match record:
+            case ExecutionStarted():
+                self.runs[record.run_id] = RunRecords(record)
+            case Definition():
+                self._definitions.setdefault((record.kind, record.name, record.version), record)
+            case Output():
+                self.outputs.append(record)
+            case _:
+                fold(self.runs[record.run_id], record)
+
+
+def fold(run: RunRecords, record: Record) -> None:
+    """Adds one record to a run's records."""
+    match record:
+        case EventAppended(event=event, buffer_seq=buffer_seq):
+            run.events.append(event)
+            run.buffered = [waiting for waiting in run.buffered if waiting.buffer_seq != buffer_seq]
+        case EventBuffered():
+            run.buffered.append(record)
+        case AttemptStarted():
+            run.attempt_starts.append(record)
+        case AttemptEnded():
+            run.attempt_ends.append(record)
+        case Heartbeat(scheduled_event_id=activity):
+            run.heartbeats = [beat for beat in run.heartbeats if beat.scheduled_event_id != activity] + [
+                record
+            ]
+        case ExecutionChanged():
+            run.changed = record
+        case ExecutionClosed():
+            run.closed = record
+        case ExecutionStarted() | Definition() | Output():
+            raise ValueError(f"{type(record).__name__} is not one of a run's later records.")
+
+
+def status_name(status: int) -> str:
+    """As list filters and people write it: "Running", "ContinuedAsNew"."""
+    words = WorkflowExecutionStatus.Name(status).removeprefix("WORKFLOW_EXECUTION_STATUS_").split("_")  # type: ignore[arg-type]
+    return "".join(word.capitalize() for word in words)
+
+
+def _summary(run: RunRecords) -> Summary:
+    started, changed, closed = run.started, run.changed, run.closed
+    size = closed.history_size_bytes if closed else sum(event.ByteSize() for event in run.events)
+    return Summary(
+        namespace=started.namespace,
+        workflow_id=started.workflow_id,
+        run_id=started.run_id,
+        first_run_id=started.first_run_id,
+        workflow_type=started.workflow_type,
+        task_queue=started.task_queue,
+        status=closed.status if closed else WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
+        start_time=started.start_time,
+        execution_time=started.execution_time,
+        close_time=closed.close_time if closed else None,
+        history_length=closed.history_length if closed else len(run.events),
+        history_size_bytes=closed.history_size_bytes
+        if closed
+        else sum(event.ByteSize() for event in run.events),
+        version=changed.version if changed else started.version,
+        parent_workflow_id=started.parent_workflow_id,
+        parent_run_id=started.parent_run_id,
+        memo=changed.memo if changed else started.memo,
+        search_attributes=changed.search_attributes if changed else started.search_attributes,
+    )
