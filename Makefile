@@ -57,8 +57,13 @@ clean:  ## removes what make made
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
-# One stamp for each extra of pyproject.toml: .venv/.demo holds perdure[demo], and so on.
+# What each goal needs of pyproject.toml's extras; the stamp says that it is installed.
+.venv/.demo: extras := demo
+.venv/.test: extras := test,lab,browser
+.venv/.lint: extras := lint,test,lab
+.venv/.bench: extras := test,bench
+.venv/.lab: extras := lab,demo
 .venv/.%: .venv/.python pyproject.toml constraints.txt
-	@echo "installing perdure[$*] into .venv …"
-	@$(PIP) --editable '.[$*]'
+	@echo "installing perdure[$(extras)] into .venv …"
+	@$(PIP) --editable '.[$(extras)]'
 	@touch $@
