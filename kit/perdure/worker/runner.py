@@ -1,0 +1,84 @@
+"""One worker, every version: a workflow instance is made from the version that its run is pinned to.
+
+A Temporal worker knows one class for each workflow type. Cells are edited all day, and open runs stay on
+the version that they began with, so this runner asks for a run's pinned version when the SDK creates the
+instance, and gives the SDK that version's definition in place of the worker's own. The SDK creates an
+instance once for each run in its cache, on the worker's loop; asking therefore blocks, and must be answered
+from another thread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import temporalio.workflow
+from temporalio.worker import (
+    UnsandboxedWorkflowRunner,
+    WorkflowInstance,
+    WorkflowInstanceDetails,
+    WorkflowRunner,
+)
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from perdure.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from perdure.authoring.registry import Registered
+
+
+def sandbox() -> SandboxedWorkflowRunner:
+    """The SDK's sandbox, with the modules passed through that definitions need at run time."""
+    from perdure.authoring import sandbox_passthrough
+
+    modules = ("perdure", *sandbox_passthrough())
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(*modules)
+    )
+
+
+class VersionedRunner(WorkflowRunner):
+    """Creates workflow instances from pinned versions, in the SDK's sandbox unless the definition opts out.
+
+    Args:
+        pinned: run id -> version, "" when the run is not pinned. Called once for each run; may block.
+        find: (workflow type, version) -> the loaded definition. May block; raises DefinitionError.
+    """
+
+    def __init__(self, pinned: Callable[[str], str], find: Callable[[str, str], Registered]) -> None:
+        self._pinned = pinned
+        self._find = find
+        self._versions: dict[str, str] = {}
+        self._sandboxed = sandbox()
+        self._plain = UnsandboxedWorkflowRunner()
+
+    def prepare_workflow(self, defn: Any) -> None:
+        self._runner(defn).prepare_workflow(defn)
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        run_id, name = det.info.run_id, det.info.workflow_type
+        version = self._versions.get(run_id)
+        if version is None:
+            version = self._versions[run_id] = self._pinned(run_id)
+        if version:
+            defn = definition_of(self._find(name, version).target)
+            det = dataclasses.replace(det, defn=defn)
+        return self._runner(det.defn).create_instance(det)
+
+    def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
+        self._sandboxed.set_worker_level_failure_exception_types(types)
+        self._plain.set_worker_level_failure_exception_types(types)
+
+    def _runner(self, defn: Any) -> WorkflowRunner:
+        return self._sandboxed if defn.sandboxed else self._plain
+
+
+def definition_of(target: Any) -> Any:
+    """What the SDK knows of a `@workflow.defn` class. Raises DefinitionError if it is none."""
+    try:
+        return temporalio.workflow._Definition.must_from_class(target)
+    except ValueError as error:
+        raise DefinitionError(
+            f"{target!r} is no workflow: {error}", "Decorate the class with @workflow.defn."
+        ) from error
