@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from perdure.engine.errors import Code, ServiceError
+from perdure.errors import StoreError
 from perdure.frontend.status import as_service_error
 
 T = TypeVar("T")
@@ -30,12 +31,16 @@ class Calls:
 
     Args:
         service: the engine's.
+
+    Attributes:
+        broken: set when the file has failed, and the engine with it.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self.broken = asyncio.Event()
 
     async def call(self, method: str, request: Message, metadata: Mapping[str, str]) -> Message:
         """The service's answer. Raises ServiceError, and nothing else."""
@@ -58,6 +63,8 @@ class Calls:
             task.uncancel()
             raise _closing_error() from None
         except Exception as error:
+            if isinstance(error, StoreError):
+                self.broken.set()
             raise as_service_error(error, what) from error
         finally:
             self._under_way.discard(task)

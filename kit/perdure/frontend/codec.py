@@ -22,7 +22,7 @@ import zlib
 from typing import Any, Final
 
 from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from perdure.engine import journal, project, records
 
@@ -58,7 +58,7 @@ def decode(frame: bytes) -> Any:
             blobs.append(frame[at : at + size])
             at += size
         return _value(plain, blobs)
-    except (struct.error, TypeError, KeyError, IndexError) as error:
+    except (struct.error, TypeError, KeyError, IndexError, AttributeError, DecodeError) as error:
         raise ValueError(f"This is no frame of perdure's protocol {PROTOCOL}: {error!r}") from error
 
 

@@ -183,8 +183,8 @@ def _check_exposure(host: str, token: str, tls: Tls | None) -> None:
         )
     if tls is None and not is_loopback(host):
         raise PerdureError(
-            f"Other machines can reach {host}, and the frontend has no TLS certificate: the token and all data "
-            "would pass in the clear.",
+            f"Other machines can reach {host}, and the frontend has no TLS certificate: the token and all "
+            "data would pass in the clear.",
             "Give a certificate and key, or listen on 127.0.0.1 and forward the port with ssh.",
         )
 

@@ -116,11 +116,7 @@ class LocalServiceClient(ServiceClient):
             default = _LONG_TIMEOUT if found.name in _LONG_CALLS else _TIMEOUT
             seconds = timeout.total_seconds() if timeout else default
             headers = {**_SDK, **self._metadata, **_text(metadata)}
-            async with asyncio.timeout(seconds):
-                answer = await self._attempts(found.name, _copy(req), headers, retry)
-        except TimeoutError:
-            late = ServiceError(Code.DEADLINE_EXCEEDED, f"{rpc} was not answered within {seconds:g} s.")
-            raise _rpc_error(late) from None
+            answer = await self._attempts(found.name, _copy(req), headers, seconds, retry)
         except ServiceError as error:
             raise _rpc_error(error) from error
         except ClosedLoopError as error:
@@ -128,7 +124,7 @@ class LocalServiceClient(ServiceClient):
         return _copy(cast(MessageT, answer))
 
     async def _attempts(
-        self, method: str, request: Message, metadata: dict[str, str], retry: bool
+        self, method: str, request: Message, metadata: dict[str, str], seconds: float, retry: bool
     ) -> Message:
         """One call; with `retry`, as many as the settings allow while the answer is "come again"."""
         config = self.config.retry_config or RetryConfig()
@@ -136,7 +132,7 @@ class LocalServiceClient(ServiceClient):
         retries = config.max_retries if retry else 0
         while True:
             try:
-                return await hop(self._loop, self._calls.call(method, request, metadata))
+                return await self._attempt(method, request, metadata, seconds)
             except ServiceError as error:
                 if error.code not in _RETRIED or retries <= 0 or (most is not None and waited + pause > most):
                     raise
@@ -144,6 +140,16 @@ class LocalServiceClient(ServiceClient):
             await asyncio.sleep(spread / 1000)
             waited, retries = waited + spread, retries - 1
             pause = min(int(pause * config.multiplier), config.max_interval_millis)
+
+    async def _attempt(
+        self, method: str, request: Message, metadata: dict[str, str], seconds: float
+    ) -> Message:
+        try:
+            async with asyncio.timeout(seconds):
+                return await hop(self._loop, self._calls.call(method, request, metadata))
+        except TimeoutError:
+            late = f"{method} was not answered within {seconds:g} s."
+            raise ServiceError(Code.DEADLINE_EXCEEDED, late) from None
 
 
 def connect_config(address: str, token: str, identity: str = "") -> ConnectConfig:

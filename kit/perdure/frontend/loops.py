@@ -19,6 +19,7 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from perdure.errors import PerdureError
+from perdure.frontend.forks import ForkedError, refuse_fork
 
 T = TypeVar("T")
 
@@ -62,9 +63,14 @@ class LoopThread:
             future.cancel()
             raise
 
+    @property
+    def usable(self) -> bool:
+        """False once closed, and in forks, where the thread does not exist."""
+        return os.getpid() == self.pid and not self.loop.is_closed()
+
     def close(self, timeout: float = 10.0) -> None:
         """Cancels what runs on the loop, stops it, joins the thread. Does nothing twice, or in a fork."""
-        if os.getpid() != self.pid or self.loop.is_closed():
+        if not self.usable:
             return
         self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self._thread:
@@ -79,9 +85,13 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def submit(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Starts `work` on another thread's loop."""
+    """Starts `work` on another thread's loop. Raises ForkedError in a fork, ClosedLoopError after the end."""
     try:
+        refuse_fork()
         return Context().run(asyncio.run_coroutine_threadsafe, work, loop)
+    except ForkedError:
+        work.close()
+        raise
     except RuntimeError as error:
         work.close()
         raise _closed() from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,7 +54,7 @@ class RemoteProject:
     async def close(self) -> None:
         await self._channel.close()
 
-    async def presence(self) -> AsyncIterator[dict[str, Any]]:
+    async def presence(self) -> AsyncGenerator[dict[str, Any], None]:
         """Says who serves which file; then is silent until the owner goes, and raises ServiceError."""
         async for hello in self._frames("Presence"):
             yield decode(hello)

@@ -1,0 +1,59 @@
+"""The real engine for the frontends: `engine.Engine` on a `store.Store`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from perdure.engine.clock import Clock
+from perdure.engine.engine import Engine
+from perdure.engine.project import Project
+from perdure.frontend.calls import Service
+from perdure.store import Store
+
+
+class StoredEngine:
+    """A started engine and its store.
+
+    Attributes:
+        engine: the engine.
+        store: its file.
+    """
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self.engine = engine
+        self.store = store
+
+    @property
+    def service(self) -> Service:
+        return self.engine.service
+
+    @property
+    def project(self) -> Project:
+        return self.engine.project
+
+    async def parquet(self, query: str) -> bytes:
+        return await asyncio.to_thread(self.store.parquet, query)
+
+    async def stop(self) -> None:
+        try:
+            await self.engine.stop()
+        finally:
+            await asyncio.to_thread(self.store.close)
+
+
+def stored_engine(clock: Clock) -> Callable[[Path], Awaitable[StoredEngine]]:
+    """How the engine is opened on a DuckDB file."""
+
+    async def open_engine(file: Path) -> StoredEngine:
+        store = await asyncio.to_thread(Store.open, file)
+        engine = Engine(store, clock)
+        try:
+            await engine.start()
+        except BaseException:
+            await asyncio.to_thread(store.close)
+            raise
+        return StoredEngine(engine, store)
+
+    return open_engine
