@@ -1,0 +1,147 @@
+"""Reads records and summaries back, over one cursor. The tables keep protobuf messages, parsed here.
+
+A run's records are read with one ordered scan of each table for all wanted runs together, so that recovery
+of two thousand open runs costs nine scans, and not nine queries for each run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import Memo, Payloads, SearchAttributes
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.engine.journal import Summary
+from perdure.engine.records import (
+    AttemptEnded,
+    AttemptStarted,
+    Definition,
+    EventBuffered,
+    ExecutionChanged,
+    ExecutionClosed,
+    ExecutionStarted,
+    Heartbeat,
+    RunRecords,
+)
+from perdure.store.statements import queries
+from perdure.store.visibility import Condition
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_ROWS_AT_ONCE = 2048
+_MEMO_AND_ATTRIBUTES: dict[int, type[Message]] = {-2: Memo, -1: SearchAttributes}
+
+
+def rows(cursor: DuckDBPyConnection, name: str, parameters: object = None) -> Iterator[tuple[Any, ...]]:
+    """The rows of a named query, some thousand at a time."""
+    result = (
+        cursor.execute(queries()[name], parameters)
+        if parameters is not None
+        else cursor.execute(queries()[name])
+    )
+    while chunk := result.fetchmany(_ROWS_AT_ONCE):
+        yield from chunk
+
+
+def _parsed(row: tuple[Any, ...], kinds: dict[int, type[Message]]) -> tuple[Any, ...]:
+    """The row with the messages in the given places parsed; None stays None."""
+    values = list(row)
+    for place, kind in kinds.items():
+        if values[place] is not None:
+            values[place] = kind.FromString(values[place])
+    return tuple(values)
+
+
+def open_runs(cursor: DuckDBPyConnection) -> list[RunRecords]:
+    """Every open run with all its records, oldest first."""
+    cursor.begin()
+    try:
+        return list(_runs(cursor, [run_id for (run_id,) in rows(cursor, "open_run_ids")]).values())
+    finally:
+        cursor.rollback()
+
+
+def run(cursor: DuckDBPyConnection, run_id: str) -> RunRecords | None:
+    """One run, open or closed."""
+    cursor.begin()
+    try:
+        return _runs(cursor, [run_id]).get(run_id)
+    finally:
+        cursor.rollback()
+
+
+def _runs(cursor: DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecords]:
+    wanted = {"run_ids": run_ids}
+    runs: dict[str, RunRecords] = {}
+    for row in rows(cursor, "starts_of", wanted):
+        runs[row[2]] = RunRecords(ExecutionStarted(*_parsed(row, _MEMO_AND_ATTRIBUTES)))
+    for run_id, event in rows(cursor, "events_of", wanted):
+        runs[run_id].events.append(HistoryEvent.FromString(event))
+    for run_id, buffer_seq, event in rows(cursor, "buffered_of", wanted):
+        runs[run_id].buffered.append(EventBuffered(run_id, buffer_seq, HistoryEvent.FromString(event)))
+    for row in rows(cursor, "attempt_starts_of", wanted):
+        runs[row[0]].attempt_starts.append(AttemptStarted(*row))
+    for row in rows(cursor, "attempt_ends_of", wanted):
+        runs[row[0]].attempt_ends.append(AttemptEnded(*_parsed(row, {5: Failure})))
+    for row in rows(cursor, "heartbeats_of", wanted):
+        runs[row[0]].heartbeats.append(Heartbeat(*_parsed(row, {-1: Payloads})))
+    for row in rows(cursor, "changes_of", wanted):
+        runs[row[0]].changed = ExecutionChanged(*_parsed(row, _MEMO_AND_ATTRIBUTES))
+    for row in rows(cursor, "closes_of", wanted):
+        runs[row[0]].closed = ExecutionClosed(*row)
+    return runs
+
+
+def definitions(cursor: DuckDBPyConnection) -> list[Definition]:
+    """Every definition version, oldest first."""
+    return [Definition(*row) for row in rows(cursor, "all_definitions")]
+
+
+def workflow_ids(cursor: DuckDBPyConnection) -> Iterable[tuple[str, str]]:
+    """Namespace and workflow id of every run."""
+    return [(namespace, workflow_id) for namespace, workflow_id in rows(cursor, "workflow_ids")]
+
+
+def latest_run(cursor: DuckDBPyConnection, namespace: str, workflow_id: str) -> Summary | None:
+    """The run of a workflow id that was started last."""
+    text = f"{queries()['list_runs']} WHERE namespace = ? AND workflow_id = ? ORDER BY seq DESC LIMIT 1"
+    found = cursor.execute(text, [namespace, workflow_id]).fetchone()
+    return None if found is None else _summary(found)
+
+
+def list_executions(
+    cursor: DuckDBPyConnection, condition: Condition, limit: int, after: tuple[int, str] | None
+) -> list[Summary]:
+    """Runs that meet the condition, newest start first, then by run id; those after the row `after`."""
+    where, parameters = condition.sql, list(condition.parameters)
+    if after is not None:
+        where = f"({where}) AND (start_time_ns < ? OR start_time_ns = ? AND run_id > ?)"
+        parameters += (after[0], after[0], after[1])
+    text = f"{queries()['list_runs']} WHERE {where} ORDER BY start_time_ns DESC, run_id LIMIT ?"
+    return [_summary(row) for row in cursor.execute(text, [*parameters, limit]).fetchall()]
+
+
+def count_executions(cursor: DuckDBPyConnection, condition: Condition) -> list[tuple[tuple[str, ...], int]]:
+    """How many runs meet the condition; for each status if it groups."""
+    if condition.by_status:
+        text = f"{queries()['count_runs_by_status']} WHERE {condition.sql} GROUP BY status ORDER BY status"
+        return [((status,), count) for status, count in cursor.execute(text, condition.parameters).fetchall()]
+    text = f"{queries()['count_runs']} WHERE {condition.sql}"
+    return [((), count) for (count,) in cursor.execute(text, condition.parameters).fetchall()]
+
+
+def search_attribute_type(cursor: DuckDBPyConnection, namespace: str, name: str) -> str | None:
+    """The type that the newest run with this search attribute gave it; None if no run has it."""
+    path = '$."' + name.replace('"', "") + '"'
+    found = cursor.execute(queries()["attribute_sample"], {"namespace": namespace, "path": path}).fetchone()
+    if found is None:
+        return None
+    return SearchAttributes.FromString(found[0]).indexed_fields[name].metadata["type"].decode()
+
+
+def _summary(row: tuple[Any, ...]) -> Summary:
+    return Summary(*_parsed(row, _MEMO_AND_ATTRIBUTES))

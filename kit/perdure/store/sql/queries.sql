@@ -1,0 +1,120 @@
+-- name: file_state
+-- What kind of file this is: whether it has our meta table, and how many tables and views of any kind.
+SELECT
+    count(*) FILTER (WHERE schema_name = 'journal' AND table_name = 'meta') AS metas,
+    count(*) AS tables
+FROM duckdb_tables();
+
+-- name: schema_version
+-- The file's schema version, and the perdure that wrote it.
+SELECT schema_version, perdure_version FROM journal.meta ORDER BY schema_version DESC LIMIT 1;
+
+-- name: expected_size
+-- How many bytes the file must at least have: three headers of 4 KiB, then its blocks.
+SELECT 12288 + block_size * total_blocks FROM pragma_database_size();
+
+-- name: add_meta
+-- Notes that a migration was applied.
+INSERT INTO journal.meta VALUES (?, ?, ?, ?);
+
+-- name: last_seq
+-- The greatest `seq` in the file.
+SELECT coalesce(max(seq), 0) FROM (
+    SELECT max(seq) AS seq FROM journal.execution_starts
+    UNION ALL SELECT max(seq) FROM journal.execution_changes
+    UNION ALL SELECT max(seq) FROM journal.execution_closes
+    UNION ALL SELECT max(seq) FROM journal.events
+    UNION ALL SELECT max(seq) FROM journal.buffered_events
+    UNION ALL SELECT max(seq) FROM journal.attempt_starts
+    UNION ALL SELECT max(seq) FROM journal.attempt_ends
+    UNION ALL SELECT max(seq) FROM journal.heartbeats
+    UNION ALL SELECT max(seq) FROM journal.definitions
+    UNION ALL SELECT max(seq) FROM journal.outputs
+);
+
+-- name: open_run_ids
+-- Runs without an end, oldest first.
+SELECT run_id FROM journal.execution_starts
+WHERE run_id NOT IN (SELECT run_id FROM journal.execution_closes)
+ORDER BY seq;
+
+-- name: starts_of
+-- The ExecutionStarted records of the given runs.
+SELECT
+    namespace, workflow_id, run_id, first_run_id, workflow_type, task_queue, start_time_ns, execution_time_ns,
+    request_id, version, parent_workflow_id, parent_run_id, memo, search_attributes
+FROM journal.execution_starts WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
+
+-- name: changes_of
+-- The last ExecutionChanged record of each of the given runs.
+SELECT run_id, time_ns, version, memo, search_attributes
+FROM journal.execution_changes WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[]))
+QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY seq DESC) = 1;
+
+-- name: closes_of
+-- The ExecutionClosed records of the given runs.
+SELECT run_id, status, close_time_ns, history_length, history_size_bytes, new_run_id
+FROM journal.execution_closes WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
+
+-- name: events_of
+-- The history events of the given runs, in order.
+SELECT run_id, event FROM journal.events WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
+
+-- name: buffered_of
+-- The buffered events of the given runs that are not in their histories yet.
+SELECT b.run_id, b.buffer_seq, b.event
+FROM journal.buffered_events AS b
+ANTI JOIN (
+    SELECT run_id, buffer_seq FROM journal.events WHERE buffer_seq IS NOT NULL
+) AS e ON e.run_id = b.run_id AND e.buffer_seq = b.buffer_seq
+WHERE b.run_id IN (SELECT unnest($run_ids::VARCHAR[]))
+ORDER BY b.seq;
+
+-- name: attempt_starts_of
+-- The AttemptStarted records of the given runs.
+SELECT run_id, scheduled_event_id, attempt, scheduled_time_ns, started_time_ns, identity, process
+FROM journal.attempt_starts WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
+
+-- name: attempt_ends_of
+-- The AttemptEnded records of the given runs.
+SELECT run_id, scheduled_event_id, attempt, ended_time_ns, outcome, failure, next_attempt_time_ns
+FROM journal.attempt_ends WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
+
+-- name: heartbeats_of
+-- The last heartbeat of each activity of the given runs.
+SELECT run_id, scheduled_event_id, attempt, time_ns, details
+FROM journal.heartbeats WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[]))
+QUALIFY row_number() OVER (PARTITION BY run_id, scheduled_event_id ORDER BY seq DESC) = 1
+ORDER BY seq;
+
+-- name: workflow_ids
+-- Namespace and workflow id of every run.
+SELECT DISTINCT namespace, workflow_id FROM journal.execution_starts;
+
+-- name: all_definitions
+-- Every definition version, oldest first; what was kept first counts.
+SELECT kind, name, version, module, attribute, source, origin, options, defined_time_ns
+FROM journal.definitions
+QUALIFY row_number() OVER (PARTITION BY kind, name, version ORDER BY seq) = 1
+ORDER BY seq;
+
+-- name: list_runs
+-- Summaries of runs; a WHERE clause, an order and a limit are put after it.
+SELECT
+    namespace, workflow_id, run_id, first_run_id, workflow_type, task_queue, status, start_time_ns, execution_time_ns, close_time_ns,
+    history_length, history_size_bytes, version, parent_workflow_id, parent_run_id, memo, search_attributes
+FROM journal.runs;
+
+-- name: count_runs
+-- How many runs there are; a WHERE clause is put after it.
+SELECT count(*) FROM journal.runs;
+
+-- name: count_runs_by_status
+-- The status of each run; a WHERE clause and the grouping are put after it.
+SELECT journal.status_name(status), count(*) FROM journal.runs;
+
+-- name: attribute_sample
+-- The newest search attributes that hold the given name.
+SELECT search_attributes FROM journal.runs
+WHERE namespace = $namespace AND json_exists(search_attributes_json, $path)
+ORDER BY seq DESC LIMIT 1;

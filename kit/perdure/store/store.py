@@ -1,0 +1,182 @@
+"""The store: one DuckDB file behind the engine's Journal protocol.
+
+Writing goes through one thread (`perdure.store.writer`). Reading has cursors of its own, on worker threads;
+DuckDB gives each a snapshot, so that neither waits for the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import duckdb
+
+from perdure.engine.journal import Summary
+from perdure.engine.records import Definition, Record, RunRecords
+from perdure.errors import FileInUseError, StoreError
+from perdure.store import queries, reader
+from perdure.store.files import connect, explain
+from perdure.store.visibility import Condition, compile_filter
+from perdure.store.writer import Writer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from duckdb import DuckDBPyConnection
+
+T = TypeVar("T")
+
+_open_files: set[Path] = set()
+_open_files_lock = threading.Lock()
+
+
+class Store:
+    """An open history file. Made with `Store.open`; implements `perdure.engine.journal.Journal`."""
+
+    def __init__(self, path: Path, connection: DuckDBPyConnection) -> None:
+        self.path = path
+        self._reading = connection.cursor()
+        self._cursors: set[DuckDBPyConnection] = set()
+        self._cursors_lock = threading.Lock()
+        self._closed = False
+        ((last_seq,),) = reader.rows(self._reading, "last_seq")
+        self._writer = Writer(connection, path, last_seq)
+        self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="perdure-read")
+        atexit.register(self.close)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """Opens the file, made if it is not there. Raises StoreError, and leaves the file as it was."""
+        resolved = Path(path).expanduser().resolve()
+        with _open_files_lock:
+            if resolved in _open_files:
+                raise FileInUseError(
+                    f"{resolved} is already open in this process", "Use the session that has it open."
+                )
+            _open_files.add(resolved)
+        try:
+            return cls(resolved, connect(resolved))
+        except BaseException:
+            _open_files.discard(resolved)
+            raise
+
+    def close(self) -> None:
+        """Commits what is queued, ends queries that still run, and lets go of the file.
+
+        More than once is fine.
+        """
+        with self._cursors_lock:
+            if self._closed:
+                return
+            self._closed = True
+            for cursor in self._cursors:
+                cursor.interrupt()
+        atexit.unregister(self.close)
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._reading.close()
+        self._writer.close()
+        queries.remove_exports(self.path)
+        _open_files.discard(self.path)
+
+    def append(self, records: Sequence[Record]) -> int:
+        """Queues records for the next commit.
+
+        Returns their ticket. Raises StoreError after a failed commit.
+        """
+        return self._writer.append(records)
+
+    async def durable(self, ticket: int) -> None:
+        """Returns once everything up to `ticket` is on disk. Raises StoreError if it never will be."""
+        await self._writer.durable(ticket)
+
+    def on_failure(self, callback: Callable[[StoreError], None]) -> None:
+        """Calls back, on the writer's thread, when a commit has failed and the store has stopped."""
+        self._writer.on_failure(callback)
+
+    def recover(self) -> Iterable[RunRecords]:
+        """Every open run, with all its records, oldest first."""
+        return self._read(reader.open_runs)
+
+    def definitions(self) -> list[Definition]:
+        """Every definition version ever kept, oldest first."""
+        return self._read(reader.definitions)
+
+    def workflow_ids(self) -> Iterable[tuple[str, str]]:
+        """(namespace, workflow_id) of every run in the file."""
+        return self._read(reader.workflow_ids)
+
+    async def latest_run(self, namespace: str, workflow_id: str) -> Summary | None:
+        """The newest committed run of a workflow id, open or closed."""
+        return await self._in_thread(lambda cursor: reader.latest_run(cursor, namespace, workflow_id))
+
+    async def read_run(self, run_id: str) -> RunRecords | None:
+        """All committed records of a run; None if there is none."""
+        return await self._in_thread(lambda cursor: reader.run(cursor, run_id))
+
+    async def list_executions(
+        self, namespace: str, query: str, limit: int, after: tuple[int, str] | None
+    ) -> list[Summary]:
+        """Runs that match a list filter, newest start first, then by run id. Raises InvalidQueryError."""
+        return await self._in_thread(
+            lambda cursor: reader.list_executions(cursor, _condition(cursor, namespace, query), limit, after)
+        )
+
+    async def count_executions(self, namespace: str, query: str) -> list[tuple[tuple[str, ...], int]]:
+        """Counts of runs that match:
+
+        One row, or one for each group of GROUP BY ExecutionStatus. Raises InvalidQueryError.
+        """
+        return await self._in_thread(
+            lambda cursor: reader.count_executions(
+                cursor, _condition(cursor, namespace, query, grouping=True)
+            )
+        )
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """The rows of one read-only query. Blocks: call it on a worker thread. Raises QueryError."""
+        return self._read(lambda cursor: queries.dataframe(cursor, query))
+
+    def parquet(self, query: str) -> bytes:
+        """As `sql`, as the bytes of a Parquet file; `perdure.store.queries.from_parquet` reads them."""
+        return self._read(lambda cursor: queries.parquet(cursor, query, self.path))
+
+    async def _in_thread(self, read: Callable[[DuckDBPyConnection], T]) -> T:
+        if self._closed:
+            raise StoreError(f"{self.path} is closed", "Open a new session.")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, read)
+
+    def _read(self, read: Callable[[DuckDBPyConnection], T]) -> T:
+        with self._cursor() as cursor:
+            try:
+                return read(cursor)
+            except duckdb.Error as error:
+                raise explain(error, self.path) from error
+
+    @contextmanager
+    def _cursor(self) -> Iterator[DuckDBPyConnection]:
+        with self._cursors_lock:
+            if self._closed:
+                raise StoreError(f"{self.path} is closed", "Open a new session.")
+            cursor = self._reading.cursor()
+            self._cursors.add(cursor)
+        try:
+            yield cursor
+        finally:
+            with self._cursors_lock:
+                self._cursors.discard(cursor)
+                cursor.close()
+
+
+def _condition(
+    cursor: DuckDBPyConnection, namespace: str, query: str, *, grouping: bool = False
+) -> Condition:
+    """A list filter as SQL, for the runs of one namespace."""
+    found = compile_filter(
+        query, lambda name: reader.search_attribute_type(cursor, namespace, name), grouping=grouping
+    )
+    return Condition(f"namespace = ? AND ({found.sql})", (namespace, *found.parameters), found.by_status)
