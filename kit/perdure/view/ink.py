@@ -1,0 +1,291 @@
+"""The pen that writes SVG: text, bars and icons with their colours, escaped; and what fits where.
+
+A `Pen` knows the width of the drawing, or that it is fluid. A fluid drawing is made for three container widths at once: what would
+not fit the narrower ones gets a class that hides it there (`tier`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from html import escape
+
+from perdure.view.parts import State
+from perdure.view.theme import MIDDLE, NAME, NARROW, NARROW_NAME, NARROW_RIGHT, PALETTE, RIGHT
+from perdure.view.words import shorten, shorten_middle
+
+PHONE = 380  # the narrowest container that the fluid form is made for
+_SLIM = frozenset("iljtfrI.,:;'|!()[]{}/ -·")
+_DASHES = ("", "7 3", "2.5 2.5", "9 2 2 2")  # of the lines that tell processes apart
+_DIAMOND = "M0-5.5L5.5 0L0 5.5L-5.5 0z"
+_ICONS = {  # strokes on a 12 px field around 0,0
+    State.COMPLETED: "M-4.5 .5l3 3.2l6-7",
+    State.FAILED: "M-4-4l8 8M4-4l-8 8",
+    State.TIMED_OUT: "M0-5a5 5 0 1 0 .01 0M0-2.5v2.8l2 1.4",
+    State.LOST: "M1-5.5l-4 6h5.5l-4 5.5",
+    State.RUNNING: "M-3-4.5l7 4.5l-7 4.5z",
+    State.RETRYING: "M4.6 1.2a4.8 4.8 0 1 1-1.2-4.4l1.6 1.4M5.2-5.2v3.6h-3.6",
+    State.WAITING: "M-5 0h.01M0 0h.01M5 0h.01",
+    State.PAUSED: "M-2.5-4v8M2.5-4v8",
+    State.CANCELED: "M0-5a5 5 0 1 0 .01 0M-3.4 3.4l6.8-6.8",
+    State.TERMINATED: "M-4-4h8v8h-8z",
+    State.CONTINUED_AS_NEW: "M-5 0h9.5M1-4l4 4l-4 4",
+    State.ABANDONED: "M-4 0h8",
+}
+
+
+def measure(text: str, size: float, *, bold: bool = False) -> float:
+    """About how wide a text will be, in px: fonts differ, so it is meant to be a little too wide."""
+    em = 0.0
+    for char in text:
+        if char in _SLIM:
+            em += 0.34
+        elif char in "mwMW—@%…":
+            em += 0.88
+        elif ord(char) < 0x250:
+            em += 0.66 if char.isupper() else 0.56
+        elif unicodedata.combining(char):
+            continue
+        else:
+            em += 1.02 if unicodedata.east_asian_width(char) in "WF" else 0.62
+    return em * size * (1.07 if bold else 1)
+
+
+class Pen:
+    """Writes SVG elements for a drawing of `width` px, or a fluid one."""
+
+    def __init__(self, width: int | None) -> None:
+        self.fluid = width is None
+        self.width = width if width is not None else MIDDLE
+        self.narrow = width is not None and width < NARROW
+        self.name_width = NARROW_NAME if self.narrow else NAME
+        self.right_width = NARROW_RIGHT if self.narrow else RIGHT
+        self.text_width = self.width - 24
+        self.plot_width = self.width - self.name_width - self.right_width
+        self.narrow_plot = PHONE - NARROW_NAME - NARROW_RIGHT if self.fluid else self.plot_width
+
+    # --- what fits
+
+    def tier(self, need: float, share: float) -> str | None:
+        """The class for a detail of `need` px inside `share` of the plot: "" when it always fits, None when it never does."""
+        if need <= share * self.narrow_plot:
+            return ""
+        if not self.fluid:
+            return None
+        if need <= share * (NARROW - NAME - RIGHT):
+            return "pd-w1"
+        return "pd-w2" if need <= share * (MIDDLE - NAME - RIGHT) else None
+
+    def cut(self, text: str, width: float, size: float, *, middle: bool = False, bold: bool = False) -> str:
+        """`text`, shortened to about `width` px."""
+        limit = len(text)
+        while limit > 1 and measure(text, size, bold=bold) > width:
+            limit = min(limit - 1, max(1, int(len(text) * width / measure(text, size, bold=bold))))
+            text = shorten_middle(text, limit) if middle else shorten(text, limit)
+        return text if width > size / 2 else ""
+
+    def wrap(self, text: str, size: float, lines: int) -> list[str]:
+        """`text` in lines of the drawing's width, at most `lines`."""
+        rows = [""]
+        for word in text.split():
+            longer = f"{rows[-1]} {word}".strip()
+            if measure(longer, size, bold=True) <= self.text_width or not rows[-1]:
+                rows[-1] = longer
+            elif len(rows) == lines:
+                rows[-1] = longer
+                break
+            else:
+                rows.append(word)
+        return [self.cut(row, self.text_width, size, bold=True) for row in rows if row]
+
+    # --- colours, escapes
+
+    def colour(self, tone: str) -> str:
+        return PALETTE[tone].light
+
+    def paint(self, tone: str, tier: str = "") -> str:
+        names = f"pd-{tone} {tier}".strip()
+        return f'class="{names}" fill="{PALETTE[tone].light}"'
+
+    def stroke(self, tone: str, tier: str = "") -> str:
+        names = f"pd-s-{tone} {tier}".strip()
+        return f'class="{names}" stroke="{PALETTE[tone].light}"'
+
+    @staticmethod
+    def escape(text: str) -> str:
+        return escape(text, quote=False)
+
+    @staticmethod
+    def attribute(text: str) -> str:
+        return escape(text, quote=True).replace("\n", "&#10;")
+
+    @staticmethod
+    def percent(at: float) -> str:
+        return f"{at * 100:.2f}".rstrip("0").rstrip(".") + "%"
+
+    # --- elements
+
+    def text(
+        self,
+        said: str,
+        x: float | str,
+        y: float,
+        tone: str,
+        *,
+        size: float = 12,
+        bold: bool = False,
+        italic: bool = False,
+        anchor: str = "",
+        tier: str = "",
+        hidden: bool = False,
+    ) -> str:
+        more = f' font-size="{size}"' if size != 12 else ""
+        more += ' font-weight="600"' if bold else ""
+        more += ' font-style="italic"' if italic else ""
+        more += f' text-anchor="{anchor}"' if anchor and anchor != "start" else ""
+        more += ' display="none"' if hidden else ""
+        return f'<text {self.paint(tone, tier)} x="{x}" y="{y:g}"{more}>{self.escape(said)}</text>'
+
+    def either(self, said: str, x: float, y: float, tone: str, *, size: float = 12) -> str:
+        """A line of text from `x` to the right edge."""
+        if not self.fluid:
+            return self.text(self.cut(said, self.width - x - 12, size), x, y, tone, size=size)
+        wide = self.cut(said, NARROW + 120 - x - 12, size)
+        slim = self.cut(said, PHONE - x - 12, size)
+        if wide == slim:
+            return self.text(wide, x, y, tone, size=size)
+        return self.text(wide, x, y, tone, size=size, tier="pd-w1") + self.text(
+            slim, x, y, tone, size=size, tier="pd-n1", hidden=True
+        )
+
+    def label(self, kind: str, name: str, detail: str, x: float, y: float, *, bold: bool = False) -> str:
+        """The text of the name column: a dim word for the kind, the name, and as much detail as fits."""
+        if not self.fluid:
+            return self._label(kind, name, detail, x, y, self.name_width - x - 8, bold)
+        wide = self._label(kind, name, detail, x, y, NAME - x - 8, bold, "pd-w1")
+        slim = self._label(kind, name, "", x, y, NARROW_NAME - x - 4, bold, "pd-n1")
+        return wide + slim
+
+    def _label(
+        self, kind: str, name: str, detail: str, x: float, y: float, room: float, bold: bool, tier: str = ""
+    ) -> str:
+        spans = []
+        if kind:
+            spans.append(f"<tspan {self.paint('dim')}>{self.escape(kind)} </tspan>")
+            room -= measure(kind + " ", 12)
+        shown = self.cut(name, room, 12, middle=True, bold=bold)
+        weight = ' font-weight="600"' if bold else ""
+        spans.append(f"<tspan {self.paint('ink')}{weight}>{self.escape(shown)}</tspan>")
+        room -= measure(shown, 12, bold=bold) + 6
+        if detail and room > 24:
+            spans.append(
+                f'<tspan {self.paint("dim")} dx="6">{self.escape(self.cut(detail, room, 11))}</tspan>'
+            )
+        more = f' class="{tier}"' if tier else ""
+        more += ' display="none"' if tier == "pd-n1" else ""
+        return f'<text x="{x:g}" y="{y:g}"{more}>{"".join(spans)}</text>'
+
+    def pair(self, word: str, took: str, y: float, tone: str) -> str:
+        """The text of the right column: a word for the state where it is not plain success, and the time."""
+        slim = self.text_right(took, y, tone, "pd-n1" if self.fluid and word else "")
+        if self.narrow or not word:
+            return slim
+        spans = f'<tspan {self.paint(tone)} font-weight="600">{self.escape(word)}</tspan><tspan {self.paint("dim")}> {self.escape(took)}</tspan>'
+        tier = ' class="pd-w1"' if self.fluid else ""
+        wide = f'<text x="100%" dx="-12" y="{y:g}" text-anchor="end" font-size="11.5"{tier}>{spans}</text>'
+        return wide + slim if self.fluid else wide
+
+    def text_right(self, said: str, y: float, tone: str, tier: str = "") -> str:
+        hidden = ' display="none"' if tier == "pd-n1" else ""
+        return f'<text {self.paint(tone, tier)} x="100%" dx="-12" y="{y:g}" text-anchor="end" font-size="11.5"{hidden}>{self.escape(said)}</text>'
+
+    def plot(self, y: float, height: float, content: str) -> str:
+        """The part of a row, or of the picture, whose horizontal places are fractions of time's axis."""
+        place = (
+            'class="pd-plot" x="23%" width="64%"'
+            if self.fluid
+            else f'x="{self.name_width}" width="{self.plot_width}"'
+        )
+        return (
+            f'<svg {place} y="{y:g}" height="{height:g}" overflow="visible">{content}</svg>'
+            if content
+            else ""
+        )
+
+    def bar(
+        self,
+        left: float,
+        right: float,
+        y: float,
+        height: float,
+        tone: str,
+        *,
+        edge: str = "",
+        dashed: bool = False,
+        opacity: float = 1,
+        title: str = "",
+    ) -> str:
+        """A bar; never thinner than its outline, so that a millisecond in an hour is seen."""
+        edge = edge or tone
+        look = f'class="pd-{tone} pd-s-{edge}" fill="{PALETTE[tone].light}" stroke="{PALETTE[edge].light}"'
+        look += ' stroke-dasharray="3 2"' if dashed else ""
+        look += f' opacity="{opacity}"' if opacity != 1 else ""
+        place = f'x="{self.percent(left)}" width="{self.percent(max(right - left, 0.0001))}" y="{y:g}" height="{height:g}"'
+        shape = f'<rect {look} stroke-width="1.4" rx="2.5" {place}'
+        return f"{shape}><title>{self.escape(title)}</title></rect>" if title else f"{shape}/>"
+
+    def line(
+        self, left: float, right: float, y: float, tone: str, width: float, dashes: str = "", title: str = ""
+    ) -> str:
+        more = f' stroke-dasharray="{dashes}"' if dashes else ""
+        shape = (
+            f'<line {self.stroke(tone)} x1="{self.percent(left)}" x2="{self.percent(max(right, left + 0.0005))}" y1="{y:g}" y2="{y:g}" '
+            f'stroke-width="{width:g}"{more}'
+        )
+        return f"{shape}><title>{self.escape(title)}</title></line>" if title else f"{shape}/>"
+
+    def worker_line(self, index: int, left: float, right: float, y: float) -> str:
+        """The mark of a process: its own pattern, the same wherever it stands."""
+        return self.line(left, right, y, ("flow", "time", "run", "wait")[index % 4], 2.6, _DASHES[index % 4])
+
+    def sign(
+        self,
+        at: float,
+        y: float,
+        path: str,
+        tone: str,
+        *,
+        filled: bool = False,
+        width: float = 2,
+        title: str = "",
+    ) -> str:
+        """A small path at a place of the axis."""
+        look = (
+            self.paint(tone)
+            if filled
+            else f'{self.stroke(tone)} fill="none" stroke-width="{width:g}" stroke-linecap="round"'
+        )
+        said = f"<title>{self.escape(title)}</title>" if title else ""
+        return (
+            f'<svg x="{self.percent(at)}" y="{y:g}" overflow="visible"><path {look} d="{path}"/>{said}</svg>'
+        )
+
+    def cross(self, at: float, y: float, tone: str, reach: float = 3.5, title: str = "") -> str:
+        r = f"{reach:g}"
+        return self.sign(at, y, f"M-{r}-{r}L{r} {r}M{r}-{r}L-{r} {r}", tone, title=title)
+
+    def diamond(self, at: float, y: float, tone: str) -> str:
+        return self.sign(at, y, _DIAMOND, tone, filled=True)
+
+    def diamond_at(self, x: float, y: float, tone: str) -> str:
+        """The same at a place in px."""
+        return f'<path {self.paint(tone)} transform="translate({x:g} {y:g})" d="{_DIAMOND}"/>'
+
+    def icon(self, state: State, x: float, y: float, tone: str) -> str:
+        """The state as a shape, at a place in px."""
+        filled = self.colour(tone) if state in (State.RUNNING, State.TERMINATED) else "none"
+        klass = f"pd-{tone} pd-s-{tone}" if filled != "none" else f"pd-s-{tone}"
+        width = 3 if state is State.WAITING else 2
+        return (
+            f'<path class="{klass}" stroke="{self.colour(tone)}" fill="{filled}" stroke-width="{width}" stroke-linecap="round" '
+            f'stroke-linejoin="round" transform="translate({x:g} {y:g})" d="{_ICONS[state]}"/>'
+        )
