@@ -194,7 +194,7 @@ def _row(pen: Pen, timeline: Timeline, scale: Axis, row: Row, said: list[str], y
         parts.append(
             pen.either(note, 34, ROW + NOTE * index + 8, "fail" if row.state.failed else "wait", size=11.5)
         )
-    return _item(pen, describe(timeline, row), y, ROW + NOTE * len(said), "".join(parts))
+    return _item(pen, describe(timeline, row), y, ROW + NOTE * len(said), "".join(parts), row.event_id)
 
 
 def _fold(pen: Pen, timeline: Timeline, scale: Axis, item: Fold, y: int) -> str:
@@ -204,10 +204,11 @@ def _fold(pen: Pen, timeline: Timeline, scale: Axis, item: Fold, y: int) -> str:
     return _item(pen, item.words, y, ROW, mark + pen.either(item.words, 34, 17, "dim"))
 
 
-def _item(pen: Pen, said: str, y: int, height: int, content: str) -> str:
-    """Something in the list that can be hovered over and reached by keyboard."""
+def _item(pen: Pen, said: str, y: int, height: int, content: str, event_id: int | None = None) -> str:
+    """Something in the list that can be hovered over and reached by keyboard. A front end finds a row by its event."""
+    event = "" if event_id is None else f' data-event="{event_id}"'
     return (
-        f'<g class="pd-row" role="listitem" tabindex="0" transform="translate(0 {y})" aria-label="{pen.attribute(said)}">'
+        f'<g class="pd-row"{event} role="listitem" tabindex="0" transform="translate(0 {y})" aria-label="{pen.attribute(said)}">'
         f'<title>{pen.escape(said)}</title><rect class="pd-hit" fill="none" pointer-events="all" x="4" width="100%" height="{height}" rx="4"/>'
         f"{content}</g>"
     )
