@@ -118,6 +118,8 @@ def _reading(cursor: DuckDBPyConnection) -> Iterator[None]:
             yield
         finally:
             cursor.rollback()
+    except duckdb.FatalException:  # the engine has stopped: no fault of the query
+        raise
     except duckdb.Error as error:
         raise _failed(error) from error
 

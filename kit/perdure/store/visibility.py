@@ -56,8 +56,8 @@ _COLUMNS = {
     "ExecutionTime": Column("execution_time_ns", "Datetime"),
     "CloseTime": Column("close_time_ns", "Datetime"),
     "ExecutionDuration": Column("(close_time_ns - execution_time_ns)", "Duration"),
-    "HistoryLength": Column("history_length", "Int"),
-    "HistorySizeBytes": Column("history_size_bytes", "Int"),
+    "HistoryLength": Column("nullif(history_length, 0)", "Int"),
+    "HistorySizeBytes": Column("nullif(history_size_bytes, 0)", "Int"),
     "ParentWorkflowId": Column("nullif(parent_workflow_id, '')", "Keyword"),
     "ParentRunId": Column("nullif(parent_run_id, '')", "Keyword"),
     "TemporalWorkerDeployment": Column("(CASE WHEN version != '' THEN workflow_type END)", "Keyword"),
@@ -79,6 +79,7 @@ _ATTRIBUTES = {
 }
 _ORDERED = ("Keyword", "Status", "Datetime", "Duration", "Int", "Double")
 _OPERATORS = {"EQ": "=", "NEQ": "!=", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
+_OPERANDS = ("this", "expression", "expressions", "low", "high")
 _CLAUSES = {
     "order": "ORDER BY",
     "limit": "LIMIT",
@@ -221,6 +222,17 @@ class _Compiler:
         if isinstance(node, exp.And | exp.Or):
             left = self._boolean(node.this)
             return f"({left} {node.key.upper()} {self._boolean(node.expression)})"
+        extra = [key for key, value in node.args.items() if value and key not in _OPERANDS]
+        if extra == ["negate"]:
+            return f"NOT ({self._operation(node)})"
+        if extra:
+            raise self._refused("this form of the operator is not allowed in a list filter", node)
+        return self._operation(node)
+
+    def _operation(self, node: Node) -> str:
+        """SQL for <name> <operator> <value>."""
+        from sqlglot import exp
+
         if isinstance(node, exp.EQ | exp.NEQ | exp.GT | exp.GTE | exp.LT | exp.LTE):
             return self._comparison(node, _OPERATORS[type(node).__name__])
         if isinstance(node, exp.In):

@@ -118,6 +118,7 @@ class Writer:
             self._closing = True
             self._changed.notify()
         self._thread.join()
+        self._appenders.clear()  # they hold on to the file
         self._connection.close()
 
     def _raise_if_stopped(self) -> None:

@@ -10,8 +10,8 @@ FROM duckdb_tables();
 SELECT schema_version, perdure_version FROM journal.meta ORDER BY schema_version DESC LIMIT 1;
 
 -- name: expected_size
--- How many bytes the file must at least have: three headers of 4 KiB, then its blocks.
-SELECT 12288 + block_size * total_blocks FROM pragma_database_size();
+-- How many bytes the file must at least have: three headers of 4 KiB, then the blocks in use.
+SELECT 12288 + block_size * used_blocks FROM pragma_database_size();
 
 -- name: add_meta
 -- Notes that a migration was applied.

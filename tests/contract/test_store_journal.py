@@ -1,0 +1,207 @@
+"""What every journal promises the engine: the DuckDB file and the journal in memory give the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from store_records import SECOND, START, attributes, event, one_of_each, started
+
+from perdure.engine.journal import InvalidQueryError, Journal
+from perdure.engine.records import (
+    Definition,
+    EventAppended,
+    EventBuffered,
+    ExecutionChanged,
+    ExecutionClosed,
+    Record,
+    RunRecords,
+)
+from perdure.store import Store
+from perdure.testing.journal import MemoryJournal
+
+Make: TypeAlias = Callable[[], Journal]
+
+
+@pytest.fixture(params=["file", "memory"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
+    if request.param == "memory":
+        yield MemoryJournal()
+        return
+    store = Store.open(tmp_path / "history.duckdb")
+    yield store
+    store.close()
+
+
+def keep(journal: Journal, *records: Record) -> None:
+    asyncio.run(journal.durable(journal.append(records)))
+
+
+def run_of(journal: Journal, run_id: str) -> RunRecords:
+    found = asyncio.run(journal.read_run(run_id))
+    assert found is not None
+    return found
+
+
+def test_every_field_of_every_record_is_read_back(journal: Journal) -> None:
+    records = one_of_each()
+    keep(journal, *records)
+    run = run_of(journal, "r1")
+    start, changed, first, _, waiting, attempt, end, _, beat, definition, _, closed = records
+    assert isinstance(first, EventAppended)
+    assert run.started == start
+    assert run.changed == changed
+    assert run.events == [first.event]
+    assert run.buffered == [waiting] or run.buffered == [records[3], waiting]
+    assert run.attempt_starts == [attempt]
+    assert run.attempt_ends == [end]
+    assert run.heartbeats == [beat]
+    assert run.closed == closed
+    assert list(journal.definitions()) == [definition]
+    assert list(journal.workflow_ids()) == [("default", "payment-7")]
+
+
+def test_a_run_that_is_not_there_is_none(journal: Journal) -> None:
+    assert asyncio.run(journal.read_run("nowhere")) is None
+    assert asyncio.run(journal.latest_run("default", "nothing")) is None
+
+
+def test_a_buffered_event_is_left_out_once_it_is_written(journal: Journal) -> None:
+    signal = event(0, "WORKFLOW_EXECUTION_SIGNALED", signal_name="stop")
+    keep(journal, started(), EventBuffered("r1", 1, signal), EventBuffered("r1", 2, signal))
+    keep(journal, started("r2"), EventBuffered("r2", 1, signal))
+    keep(journal, EventAppended("r1", event(4, "WORKFLOW_EXECUTION_SIGNALED"), buffer_seq=1))
+    assert [waiting.buffer_seq for waiting in run_of(journal, "r1").buffered] == [2]
+    assert [waiting.buffer_seq for waiting in run_of(journal, "r2").buffered] == [1]
+
+
+def test_the_newest_run_of_an_id_is_found(journal: Journal) -> None:
+    keep(journal, started("r1"), ExecutionClosed("r1", 6, START, 3, 100, "r2"), started("r2"))
+    found = asyncio.run(journal.latest_run("default", "payment-7"))
+    assert found is not None
+    assert (found.run_id, found.status) == ("r2", 1)
+    assert asyncio.run(journal.latest_run("other", "payment-7")) is None
+
+
+def test_a_summary_has_the_newest_values(journal: Journal) -> None:
+    colours = attributes(Colour=("Keyword", b'"blue"'))
+    keep(journal, started(version="v1", search_attributes=colours))
+    keep(
+        journal,
+        ExecutionChanged("r1", START, "v2", None, None),
+        ExecutionClosed("r1", 2, START + 9, 11, 2_345),
+    )
+    found = asyncio.run(journal.latest_run("default", "payment-7"))
+    assert found is not None
+    assert (found.version, found.memo, found.search_attributes) == ("v2", None, None)
+    assert (found.status, found.close_time, found.history_length, found.history_size_bytes) == (
+        2,
+        START + 9,
+        11,
+        2_345,
+    )
+
+
+def test_the_first_text_of_a_definition_version_counts(journal: Journal) -> None:
+    first = Definition("workflow", "payment", "v1", "m", "payment", "one")
+    keep(journal, first, Definition("workflow", "payment", "v2", "m", "payment", "two"))
+    keep(journal, Definition("workflow", "payment", "v1", "m", "payment", "again"))
+    assert [(d.version, d.source) for d in journal.definitions()] == [("v1", "one"), ("v2", "two")]
+
+
+def test_pages_come_newest_start_first_and_each_row_once(journal: Journal) -> None:
+    keep(journal, *(started(f"r{n}", start_time=START + n // 3) for n in range(10)))
+
+    async def pages() -> list[str]:
+        rows = await journal.list_executions("default", "", 4, None)
+        found = []
+        while rows:
+            found += [row.run_id for row in rows]
+            rows = await journal.list_executions("default", "", 4, (rows[-1].start_time, rows[-1].run_id))
+        return found
+
+    assert asyncio.run(pages()) == ["r9", "r6", "r7", "r8", "r3", "r4", "r5", "r0", "r1", "r2"]
+
+
+def listed(journal: Journal, query: str) -> set[str]:
+    return {row.run_id for row in asyncio.run(journal.list_executions("default", query, 100, None))}
+
+
+@pytest.fixture
+def payments(journal: Journal) -> Journal:
+    keep(
+        journal,
+        started(
+            "r1",
+            "payment-1",
+            search_attributes=attributes(Colour=("Keyword", b'"red"'), Amount=("Int", b"5")),
+        ),
+        started(
+            "r2",
+            "payment-2",
+            search_attributes=attributes(Colour=("Keyword", b'"blue"'), Amount=("Int", b"50")),
+        ),
+        started(
+            "r3",
+            "refund-1",
+            workflow_type="refund",
+            start_time=START + SECOND,
+            parent_workflow_id="payment-1",
+        ),
+        ExecutionClosed("r1", 2, START + 7_200 * SECOND, 11, 500),
+        ExecutionClosed("r2", 6, START + 2 * SECOND, 40, 900),
+        started("x1", "payment-1", namespace="other"),
+    )
+    return journal
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", "r1 r2 r3"),
+        ("WorkflowId = 'payment-1'", "r1"),
+        ("WorkflowId STARTS_WITH 'pay'", "r1 r2"),
+        ("WorkflowId NOT STARTS_WITH 'pay'", "r3"),
+        ("ExecutionStatus = 'Running'", "r3"),
+        ("ExecutionStatus != 'Running' AND WorkflowType = 'payment'", "r1 r2"),
+        ("ExecutionStatus IN ('Completed', 'ContinuedAsNew')", "r1 r2"),
+        ("ExecutionStatus NOT IN ('Completed', 'ContinuedAsNew')", "r3"),
+        ("CloseTime IS NULL OR HistoryLength > 20", "r2 r3"),
+        ("CloseTime IS NOT NULL AND NOT (HistoryLength >= 12)", "r1"),
+        ("StartTime <= '2024-07-03T09:46:41Z'", "r1 r2"),
+        ("StartTime BETWEEN '2024-07-03T09:46:41Z' AND '2024-07-03T10:46:42+01:00'", "r3"),
+        ("ParentWorkflowId = 'payment-1'", "r3"),
+        ("Colour = 'red'", "r1"),
+        ("`Colour` IN ('red', \"blue\") AND Amount > 5", "r2"),
+        ("Amount BETWEEN 1 AND 10", "r1"),
+        ("Colour IS NULL", "r3"),
+        ("Flavour = 'sweet'", ""),
+        ("WorkflowId = 'it''s; DROP TABLE journal.events'", ""),
+    ],
+)
+def test_a_filter_lists_the_runs_that_match(payments: Journal, query: str, found: str) -> None:
+    assert listed(payments, query) == set(found.split())
+
+
+def test_counts_are_whole_or_by_status(payments: Journal) -> None:
+    count = payments.count_executions
+    assert asyncio.run(count("default", "WorkflowType = 'payment'")) == [((), 2)]
+    assert sorted(asyncio.run(count("default", "GROUP BY ExecutionStatus"))) == [
+        (("Completed",), 1),
+        (("ContinuedAsNew",), 1),
+        (("Running",), 1),
+    ]
+    assert asyncio.run(count("default", "WorkflowType = 'refund' GROUP BY ExecutionStatus")) == [
+        (("Running",), 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "query", ["WorkflowId =", "WorkflowId = 'a' ORDER BY StartTime", "= 3", "ExecutionStatus = 'Lost'"]
+)
+def test_a_filter_that_makes_no_sense_is_refused(journal: Journal, query: str) -> None:
+    with pytest.raises(InvalidQueryError):
+        listed(journal, query)
