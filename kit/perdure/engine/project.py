@@ -1,13 +1,13 @@
 """What perdure's own processes ask of the engine beside Temporal's API: definitions, leases, live changes, SQL.
 
-A *process* is a kernel, a papermill run or a `perdure worker`, named by the identity string that its SDK workers poll with. While it
-attends it holds a lease: the stream ends when the process does, however it dies, and its running activity attempts are then
+A *process* is a kernel, a papermill run or a `perdure worker`, named by the identity string that its SDK workers poll with. While
+it attends it holds a lease: the stream ends when the process does, however it dies, and its running activity attempts are then
 ended as lost and tried again at once, instead of after their timeout.
 
 A process declares the definitions that it can run. A task goes only to a poller that can run it:
 workflow tasks of a pinned run to processes that declared that type in that version; activity tasks to processes that declared the
-type, those that also declared the run's workflow version first. Pollers with an identity that never attended (plain SDK workers) get any
-task of their queue, as in Temporal.
+type, those that also declared the run's workflow version first. Pollers with an identity that never attended
+(plain SDK workers) get any task of their queue, as in Temporal.
 
 `LocalProject` (engine/local_project.py) is the implementation beside the engine; `RemoteProject` (frontend/remote.py) forwards to it over gRPC.
 """

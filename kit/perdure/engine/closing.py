@@ -1,0 +1,103 @@
+"""The end of a run, and what follows it: the next run of a retry policy, the parent, the children. TEMPORAL.md, sections 10, 11."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.enums.v1 import ParentClosePolicy, RetryState, WorkflowTaskFailedCause
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import (
+    WorkflowExecutionFailedEventAttributes,
+    WorkflowExecutionTerminatedEventAttributes,
+    WorkflowExecutionTimedOutEventAttributes,
+)
+
+from perdure.engine.failures import run_timeout
+from perdure.engine.records import ExecutionClosed
+from perdure.engine.retries import Retry, next_retry
+from perdure.engine.starting import from_retry
+from perdure.engine.turn import Closed, EndChild, StartRun, TellParent, Turn
+from perdure.engine.workflow_tasks import fail_task, unschedule_virtual
+
+
+def close_run(turn: Turn, event: Message, *, new_run: StartRun | None = None, command: object = None) -> None:
+    """Writes the closing event, and leaves as effects what the end of a run sets off."""
+    ex = turn.ex
+    children = list(ex.children.values())
+    turn.add(event, command=command)  # type: ignore[arg-type]
+    ex.new_run_id = new_run.run_id if new_run else ""
+    turn.records.append(
+        ExecutionClosed(ex.run_id, ex.status, ex.close_time, len(ex.events), ex.history_size, ex.new_run_id)
+    )
+    turn.effects.append(Closed())
+    for child in children:
+        policy = child.attributes.parent_close_policy
+        if policy != ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON and child.run_id:
+            cancel = policy == ParentClosePolicy.PARENT_CLOSE_POLICY_REQUEST_CANCEL
+            turn.effects.append(EndChild(child.attributes.workflow_id, child.run_id, cancel))
+    if new_run is not None:
+        turn.effects.append(new_run)
+    elif ex.started.parent_workflow_execution.workflow_id:
+        turn.effects.append(TellParent())
+
+
+def fail_run(
+    turn: Turn, failure: Failure, completed_id: int, new_run_id: str, command: object = None
+) -> None:
+    """The workflow failed: the next attempt under its retry policy, or the end."""
+    retry = _retry(turn, failure)
+    event = WorkflowExecutionFailedEventAttributes(
+        failure=failure, retry_state=retry.state, workflow_task_completed_event_id=completed_id
+    )
+    new_run = _next_attempt(turn, failure, retry, new_run_id)
+    if new_run is not None:
+        event.new_execution_run_id = new_run.run_id
+    close_run(turn, event, new_run=new_run, command=command)
+
+
+def time_out_run(turn: Turn, new_run_id: str) -> None:
+    """The run timeout, or the execution timeout, ran out."""
+    ex = turn.ex
+    _abandon_task(turn)
+    chain_over = ex.execution_expiration is not None and turn.now >= ex.execution_expiration
+    failure = run_timeout()
+    retry = Retry(None, RetryState.RETRY_STATE_TIMEOUT) if chain_over else _retry(turn, failure)
+    event = WorkflowExecutionTimedOutEventAttributes(retry_state=retry.state)
+    new_run = _next_attempt(turn, failure, retry, new_run_id)
+    if new_run is not None:
+        event.new_execution_run_id = new_run.run_id
+    close_run(turn, event, new_run=new_run)
+
+
+def terminate_run(turn: Turn, reason: str, details: Payloads | None, identity: str) -> None:
+    _abandon_task(turn)
+    close_run(
+        turn,
+        WorkflowExecutionTerminatedEventAttributes(reason=reason, details=details, identity=identity),
+    )
+
+
+def _abandon_task(turn: Turn) -> None:
+    """A started workflow task is failed before the run is closed over its head; the buffer goes with the run."""
+    ex = turn.ex
+    unschedule_virtual(turn)
+    if ex.task is not None and ex.task.started:
+        ex.buffer = []
+        fail_task(
+            turn, WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND, reschedule=False
+        )
+
+
+def _retry(turn: Turn, failure: Failure) -> Retry:
+    ex = turn.ex
+    if not ex.started.HasField("retry_policy"):
+        return Retry(None, RetryState.RETRY_STATE_RETRY_POLICY_NOT_SET)
+    return next_retry(ex.started.retry_policy, ex.started.attempt, failure, turn.now, ex.execution_expiration)
+
+
+def _next_attempt(turn: Turn, failure: Failure, retry: Retry, new_run_id: str) -> StartRun | None:
+    if retry.delay is None:
+        return None
+    ex = turn.ex
+    last = ex.started.last_completion_result if ex.started.HasField("last_completion_result") else None
+    return StartRun(new_run_id, from_retry(ex, failure, retry.delay, last))

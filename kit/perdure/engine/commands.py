@@ -1,0 +1,362 @@
+"""Commands of a completed workflow task -> events. TEMPORAL.md, section 6.1.
+
+First `check` goes through the whole list against a shadow of the state; only when every command is good does `carry_out`
+write the first event. So a bad command never leaves half of a completion behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import RetryPolicy
+from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
+from temporalio.api.protocol.v1 import Message
+
+from perdure.engine.errors import ServiceError
+from perdure.engine.limits import Limits
+from perdure.engine.protos import from_duration
+from perdure.engine.retries import check_policy
+from perdure.engine.state import Execution
+
+_Cause = WorkflowTaskFailedCause
+
+CLOSING = frozenset(
+    (
+        CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION,
+        CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION,
+        CommandType.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION,
+        CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BadCommand(Exception):
+    """A command that fails the workflow task."""
+
+    cause: WorkflowTaskFailedCause.ValueType
+    message: str
+
+
+@dataclass(slots=True)
+class _Shadow:
+    """What the commands so far would have made of the state; only ids and counts."""
+
+    ex: Execution
+    limits: Limits
+    activities: set[str]
+    scheduled: set[int]
+    cancelled: set[int]
+    timers: set[str]
+    buffered_timers: set[str]
+    children: int
+    child_ids: set[str]
+    messages: set[str]
+    new_activities: int = 0
+    signals: int = 0
+    cancels: int = 0
+    removed: set[str] = field(default_factory=set)  # buffered TimerFired events that a CancelTimer takes back
+    closing: bool = False
+
+
+def check(
+    ex: Execution, commands: Sequence[Command], messages: Sequence[Message], limits: Limits
+) -> BadCommand | None:
+    """The first command that must fail the workflow task; None when all are good."""
+    shadow = _shadow(ex, messages, limits)
+    for command in commands:
+        try:
+            if command.command_type in CLOSING:
+                _check_closing(shadow, command)
+            elif test := _CHECKS.get(command.command_type):
+                test(shadow, command)
+            else:
+                name = CommandType.Name(command.command_type)
+                return BadCommand(
+                    _Cause.WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED,
+                    f"{name} is not implemented by perdure",
+                )
+        except BadCommand as bad:
+            return bad
+    return None
+
+
+def _shadow(ex: Execution, messages: Sequence[Message], limits: Limits) -> _Shadow:
+    ended = {
+        b.event.activity_task_completed_event_attributes.scheduled_event_id
+        or b.event.activity_task_failed_event_attributes.scheduled_event_id
+        or b.event.activity_task_timed_out_event_attributes.scheduled_event_id
+        or b.event.activity_task_canceled_event_attributes.scheduled_event_id
+        for b in ex.buffer
+    }
+    fired = {
+        b.event.timer_fired_event_attributes.timer_id
+        for b in ex.buffer
+        if b.event.event_type == EventType.EVENT_TYPE_TIMER_FIRED
+    }
+    return _Shadow(
+        ex=ex,
+        limits=limits,
+        activities=set(ex.activity_ids),
+        scheduled=set(ex.activities) | (ended - {0}),
+        cancelled={a.scheduled_id for a in ex.activities.values() if a.cancel_requested_id},
+        timers=set(ex.timers),
+        buffered_timers=fired,
+        children=len(ex.children),
+        child_ids=set(),
+        messages={m.id for m in messages},
+    )
+
+
+def unhandled_events(ex: Execution, commands: Sequence[Command]) -> bool:
+    """Whether events wait in the buffer that a closing command would drop. A CancelTimer takes its fired timer back."""
+    canceled = {
+        c.cancel_timer_command_attributes.timer_id
+        for c in commands
+        if c.command_type == CommandType.COMMAND_TYPE_CANCEL_TIMER
+    }
+    return any(
+        b.event.event_type != EventType.EVENT_TYPE_TIMER_FIRED
+        or b.event.timer_fired_event_attributes.timer_id not in canceled
+        for b in ex.buffer
+    )
+
+
+# --- one check for each command
+
+
+def _require(condition: object, cause: WorkflowTaskFailedCause.ValueType, message: str) -> None:
+    if not condition:
+        raise BadCommand(cause, message)
+
+
+def _check_retry(policy: RetryPolicy, cause: WorkflowTaskFailedCause.ValueType) -> None:
+    try:
+        check_policy(policy)
+    except ServiceError as error:
+        raise BadCommand(cause, error.message) from None
+
+
+def _check_closing(shadow: _Shadow, command: Command) -> None:
+    if command.command_type == CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION:
+        attributes = command.continue_as_new_workflow_execution_command_attributes
+        cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CONTINUE_AS_NEW_ATTRIBUTES
+        _require(
+            attributes.workflow_type.name,
+            cause,
+            "WorkflowType is not set on ContinueAsNewWorkflowExecutionCommand.",
+        )
+        _check_retry(attributes.retry_policy, cause)
+    if command.command_type == CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION:
+        _require(
+            command.fail_workflow_execution_command_attributes.HasField("failure"),
+            _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES,
+            "Failure is not set on FailWorkflowExecutionCommand.",
+        )
+
+
+def _check_schedule_activity(shadow: _Shadow, command: Command) -> None:
+    attributes = command.schedule_activity_task_command_attributes
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SCHEDULE_ACTIVITY_ATTRIBUTES
+    activity_id = attributes.activity_id
+    _require(activity_id, cause, "ActivityId is not set on ScheduleActivityTaskCommand.")
+    _require(
+        attributes.activity_type.name, cause, f"ActivityType is not set on command. ActivityId={activity_id}"
+    )
+    timeouts = {
+        name: from_duration(getattr(attributes, name))
+        for name in (
+            "schedule_to_close_timeout",
+            "schedule_to_start_timeout",
+            "start_to_close_timeout",
+            "heartbeat_timeout",
+        )
+    }
+    for name, value in timeouts.items():
+        _require(
+            value >= 0, cause, f"Invalid {name} for command: it cannot be negative. ActivityId={activity_id}"
+        )
+    _require(
+        timeouts["schedule_to_close_timeout"] or timeouts["start_to_close_timeout"],
+        cause,
+        f"A valid StartToClose or ScheduleToCloseTimeout is not set on command. ActivityId={activity_id}",
+    )
+    _check_retry(attributes.retry_policy, cause)
+    _require(
+        len(attributes.input.SerializeToString()) <= shadow.limits.blob_error,
+        cause,
+        f"ScheduleActivityTaskCommandAttributes.Input exceeds size limit. ActivityId={activity_id}",
+    )
+    _require(
+        activity_id not in shadow.activities,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID,
+        f"ActivityId {activity_id} is already pending.",
+    )
+    shadow.activities.add(activity_id)
+    shadow.new_activities += 1
+    _require(
+        len(shadow.ex.activities) + shadow.new_activities <= shadow.limits.pending,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_PENDING_ACTIVITIES_LIMIT_EXCEEDED,
+        f"the number of pending activities would exceed the limit of {shadow.limits.pending}",
+    )
+
+
+def _check_cancel_activity(shadow: _Shadow, command: Command) -> None:
+    scheduled = command.request_cancel_activity_task_command_attributes.scheduled_event_id
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_ACTIVITY_ATTRIBUTES
+    # an activity scheduled by this very completion has an id beyond the events there are
+    known = scheduled in shadow.scheduled or scheduled > len(shadow.ex.events)
+    _require(known, cause, f"ACTIVITY_ID_UNKNOWN: no pending activity was scheduled by event {scheduled}")
+    _require(
+        scheduled not in shadow.cancelled,
+        cause,
+        f"cancellation was already requested of activity {scheduled}",
+    )
+    shadow.cancelled.add(scheduled)
+
+
+def _check_start_timer(shadow: _Shadow, command: Command) -> None:
+    attributes = command.start_timer_command_attributes
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_TIMER_ATTRIBUTES
+    _require(attributes.timer_id, cause, "TimerId is not set on StartTimerCommand.")
+    _require(
+        from_duration(attributes.start_to_fire_timeout) >= 0,
+        cause,
+        f"Invalid StartToFireTimeout on StartTimerCommand: it cannot be negative. TimerId={attributes.timer_id}",
+    )
+    _require(
+        attributes.timer_id not in shadow.timers,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_START_TIMER_DUPLICATE_ID,
+        f"TimerId {attributes.timer_id} is already pending.",
+    )
+    shadow.timers.add(attributes.timer_id)
+
+
+def _check_cancel_timer(shadow: _Shadow, command: Command) -> None:
+    timer_id = command.cancel_timer_command_attributes.timer_id
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_TIMER_ATTRIBUTES
+    _require(timer_id, cause, "TimerId is not set on CancelTimerCommand.")
+    _require(
+        timer_id in shadow.timers or timer_id in shadow.buffered_timers,
+        cause,
+        f"TIMER_ID_UNKNOWN: TimerId {timer_id} is not pending.",
+    )
+    shadow.timers.discard(timer_id)
+    shadow.buffered_timers.discard(timer_id)
+
+
+def _check_marker(shadow: _Shadow, command: Command) -> None:
+    _require(
+        command.record_marker_command_attributes.marker_name,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_RECORD_MARKER_ATTRIBUTES,
+        "MarkerName is not set on RecordMarkerCommand.",
+    )
+
+
+def _check_search_attributes(shadow: _Shadow, command: Command) -> None:
+    _require(
+        command.upsert_workflow_search_attributes_command_attributes.search_attributes.indexed_fields,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES,
+        "IndexedFields is empty on UpsertWorkflowSearchAttributesCommand.",
+    )
+
+
+def _check_memo(shadow: _Shadow, command: Command) -> None:
+    _require(
+        command.modify_workflow_properties_command_attributes.upserted_memo.fields,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES,
+        "UpsertedMemo.Fields is empty on ModifyWorkflowPropertiesCommand.",
+    )
+
+
+def _check_child(shadow: _Shadow, command: Command) -> None:
+    attributes = command.start_child_workflow_execution_command_attributes
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_CHILD_EXECUTION_ATTRIBUTES
+    _require(attributes.workflow_id, cause, "WorkflowId is not set on StartChildWorkflowExecutionCommand.")
+    _require(
+        attributes.workflow_type.name, cause, "WorkflowType is not set on StartChildWorkflowExecutionCommand."
+    )
+    _require(
+        len(attributes.workflow_id.encode()) <= shadow.limits.id_length,
+        cause,
+        "WorkflowId length exceeds limit.",
+    )
+    _require(
+        not attributes.cron_schedule,
+        cause,
+        "perdure's engine has no cron schedules yet; leave cron_schedule out",
+    )
+    _check_retry(attributes.retry_policy, cause)
+    shadow.children += 1
+    _require(
+        shadow.children <= shadow.limits.pending,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_PENDING_CHILD_WORKFLOWS_LIMIT_EXCEEDED,
+        f"the number of pending child workflows would exceed the limit of {shadow.limits.pending}",
+    )
+    shadow.child_ids.add(attributes.workflow_id)
+
+
+def _check_signal_external(shadow: _Shadow, command: Command) -> None:
+    attributes = command.signal_external_workflow_execution_command_attributes
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES
+    _require(
+        attributes.execution.workflow_id,
+        cause,
+        "WorkflowId is not set on SignalExternalWorkflowExecutionCommand.",
+    )
+    _require(
+        attributes.signal_name, cause, "SignalName is not set on SignalExternalWorkflowExecutionCommand."
+    )
+    shadow.signals += 1
+    _require(
+        len(shadow.ex.signals_out) + shadow.signals <= shadow.limits.pending,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_PENDING_SIGNALS_LIMIT_EXCEEDED,
+        f"the number of pending external signals would exceed the limit of {shadow.limits.pending}",
+    )
+
+
+def _check_cancel_external(shadow: _Shadow, command: Command) -> None:
+    attributes = command.request_cancel_external_workflow_execution_command_attributes
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES
+    _require(
+        attributes.workflow_id,
+        cause,
+        "WorkflowId is not set on RequestCancelExternalWorkflowExecutionCommand.",
+    )
+    _require(
+        attributes.workflow_id not in shadow.child_ids,
+        cause,
+        "Start and RequestCancel for child workflow is not allowed in same workflow task.",
+    )
+    shadow.cancels += 1
+    _require(
+        len(shadow.ex.cancels_out) + shadow.cancels <= shadow.limits.pending,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_PENDING_REQUEST_CANCEL_LIMIT_EXCEEDED,
+        f"the number of pending external cancel requests would exceed the limit of {shadow.limits.pending}",
+    )
+
+
+def _check_message(shadow: _Shadow, command: Command) -> None:
+    message_id = command.protocol_message_command_attributes.message_id
+    _require(
+        message_id in shadow.messages,
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE,
+        f"ProtocolMessageCommand references absent message ID {message_id}",
+    )
+
+
+_CHECKS: dict[int, Callable[[_Shadow, Command], None]] = {
+    CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK: _check_schedule_activity,
+    CommandType.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK: _check_cancel_activity,
+    CommandType.COMMAND_TYPE_START_TIMER: _check_start_timer,
+    CommandType.COMMAND_TYPE_CANCEL_TIMER: _check_cancel_timer,
+    CommandType.COMMAND_TYPE_RECORD_MARKER: _check_marker,
+    CommandType.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _check_search_attributes,
+    CommandType.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES: _check_memo,
+    CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION: _check_child,
+    CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION: _check_signal_external,
+    CommandType.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION: _check_cancel_external,
+    CommandType.COMMAND_TYPE_PROTOCOL_MESSAGE: _check_message,
+}

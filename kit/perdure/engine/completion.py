@@ -1,0 +1,157 @@
+"""A worker's answer to a workflow task -> everything that follows from it. TEMPORAL.md, sections 6, 7.5, 7.6 and 13.3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.api.history.v1 import WorkflowTaskCompletedEventAttributes
+from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
+
+from perdure.engine import activities, updates
+from perdure.engine.command_events import Completion, carry_out
+from perdure.engine.commands import CLOSING, check, unhandled_events
+from perdure.engine.errors import ServiceError, invalid
+from perdure.engine.failures import application
+from perdure.engine.protos import from_duration
+from perdure.engine.state import Execution
+from perdure.engine.turn import Turn
+from perdure.engine.workflow_tasks import complete_task, fail_task, flush_buffer, schedule_task, time_out_task
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the RPC answers besides the new state.
+
+    `error`: the completion was refused, and the task failed. `reset_to`: a speculative task that left no trace; the worker
+    rolls back to this event. `eager`: activities to start at once for this worker.
+    """
+
+    error: ServiceError | None = None
+    reset_to: int = 0
+    eager: list[int] = field(default_factory=list)
+
+
+def complete(
+    turn: Turn, request: RespondWorkflowTaskCompletedRequest, new_run_id: Callable[[], str]
+) -> Outcome:
+    """Applies a completion to the run's started task (the caller has matched the token)."""
+    ex = turn.ex
+    task = ex.task
+    assert task is not None
+    for command in request.commands[:-1]:
+        if command.command_type in CLOSING:
+            raise invalid("a command that closes the workflow must be the last one of its completion.")
+    if bad := check(ex, request.commands, request.messages, turn.limits):
+        return _refuse(turn, bad.cause, bad.message)
+    closing = bool(request.commands) and request.commands[-1].command_type in CLOSING
+    if closing and unhandled_events(ex, request.commands):
+        return _refuse(
+            turn, WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND, "UnhandledCommand"
+        )
+    if _leaves_no_trace(turn, request):
+        return _discard(turn, request)
+    return _carry_out_all(turn, request, new_run_id)
+
+
+def _refuse(turn: Turn, cause: WorkflowTaskFailedCause.ValueType, message: str) -> Outcome:
+    """A later attempt that is refused again waits for its timeout, lest worker and engine chase each other."""
+    task = turn.ex.task
+    assert task is not None
+    name = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
+    unhandled = cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+    if task.attempt == 1 or unhandled:
+        fail_task(turn, cause, application(message, name), task.identity)
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    return Outcome(error=invalid(message if unhandled else f"{camel}: {message}"))
+
+
+def _leaves_no_trace(turn: Turn, request: RespondWorkflowTaskCompletedRequest) -> bool:
+    task = turn.ex.task
+    assert task is not None
+    return (
+        task.speculative
+        and not request.commands
+        and not request.force_create_new_workflow_task
+        and not turn.ex.buffer
+        and updates.only_rejections(request.messages)
+    )
+
+
+def _discard(turn: Turn, request: RespondWorkflowTaskCompletedRequest) -> Outcome:
+    ex = turn.ex
+    task = ex.task
+    assert task is not None
+    for message in request.messages:
+        updates.answer(turn, message)
+    updates.reject_unanswered(ex, task.stamp)
+    ex.task = None
+    _stick(ex, request)
+    if updates.has_admitted(ex):
+        schedule_task(turn, speculative=True)
+    return Outcome(reset_to=ex.previous_started_id)
+
+
+def _carry_out_all(
+    turn: Turn, request: RespondWorkflowTaskCompletedRequest, new_run_id: Callable[[], str]
+) -> Outcome:
+    ex = turn.ex
+    task = ex.task
+    assert task is not None
+    stamp, original_time = task.stamp, task.original_scheduled_time
+    heartbeat = request.force_create_new_workflow_task and not request.commands and not request.messages
+    if heartbeat and turn.now - original_time > turn.limits.task_heartbeat_total:
+        time_out_task(turn)
+        return Outcome(error=invalid("workflow task heartbeat timeout"))
+    completed_id = complete_task(turn, _completed(request))
+    _stick(ex, request)
+    completion = Completion(
+        turn, completed_id, {m.id: m for m in request.messages}, new_run_id, request.identity
+    )
+    turn.commanding = True
+    commanded = set()
+    for command in request.commands:
+        carry_out(completion, command)
+        commanded.add(command.protocol_message_command_attributes.message_id)
+    for message in request.messages:
+        if message.id not in commanded and ex.open:
+            updates.answer(turn, message)
+    turn.commanding = False
+    if not ex.open:
+        updates.abort(ex)
+        return Outcome()
+    if not request.force_create_new_workflow_task:
+        updates.reject_unanswered(ex, stamp)
+    if flush_buffer(turn) or request.force_create_new_workflow_task:
+        schedule_task(turn, original_time=original_time if heartbeat else 0)
+    elif updates.has_admitted(ex):
+        schedule_task(turn, speculative=True)
+    return Outcome(eager=_eager(turn, completion))
+
+
+def _eager(turn: Turn, completion: Completion) -> list[int]:
+    """Eager activities that this completion did not end again; ids of their scheduled events."""
+    return [scheduled_id for scheduled_id in completion.eager if scheduled_id in turn.ex.activities]
+
+
+def offer_rest(turn: Turn, scheduled_ids: list[int]) -> None:
+    """Eager requests that cannot be met go the ordinary way."""
+    for scheduled_id in scheduled_ids:
+        activities.offer(turn, turn.ex.activities[scheduled_id])
+
+
+def _completed(request: RespondWorkflowTaskCompletedRequest) -> WorkflowTaskCompletedEventAttributes:
+    """What is stored of the worker; sdk_metadata verbatim, since replay depends on its flags."""
+    attributes = WorkflowTaskCompletedEventAttributes(
+        identity=request.identity, binary_checksum=request.binary_checksum
+    )
+    for name in ("sdk_metadata", "metering_metadata"):
+        if request.HasField(name):
+            getattr(attributes, name).CopyFrom(getattr(request, name))
+    return attributes
+
+
+def _stick(ex: Execution, request: RespondWorkflowTaskCompletedRequest) -> None:
+    ex.sticky_queue = request.sticky_attributes.worker_task_queue.name
+    ex.sticky_timeout = from_duration(request.sticky_attributes.schedule_to_start_timeout)

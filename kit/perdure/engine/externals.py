@@ -1,0 +1,176 @@
+"""What one run does to another: children, signals, cancellation, and the news that come back. TEMPORAL.md, section 10."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
+from temporalio.api.enums.v1 import (
+    CancelExternalWorkflowExecutionFailedCause,
+    EventType,
+    SignalExternalWorkflowExecutionFailedCause,
+    StartChildWorkflowExecutionFailedCause,
+)
+from temporalio.api.history.v1 import (
+    ChildWorkflowExecutionCanceledEventAttributes,
+    ChildWorkflowExecutionCompletedEventAttributes,
+    ChildWorkflowExecutionFailedEventAttributes,
+    ChildWorkflowExecutionStartedEventAttributes,
+    ChildWorkflowExecutionTerminatedEventAttributes,
+    ChildWorkflowExecutionTimedOutEventAttributes,
+    ExternalWorkflowExecutionCancelRequestedEventAttributes,
+    ExternalWorkflowExecutionSignaledEventAttributes,
+    RequestCancelExternalWorkflowExecutionFailedEventAttributes,
+    SignalExternalWorkflowExecutionFailedEventAttributes,
+    StartChildWorkflowExecutionFailedEventAttributes,
+    WorkflowExecutionCancelRequestedEventAttributes,
+    WorkflowExecutionSignaledEventAttributes,
+)
+
+from perdure.engine.state import Child, Execution
+from perdure.engine.turn import Turn
+from perdure.engine.workflow_tasks import deliver
+
+
+def signal(turn: Turn, attributes: WorkflowExecutionSignaledEventAttributes) -> None:
+    """A signal arrives; one with a request id that was seen already is dropped."""
+    if attributes.request_id and attributes.request_id in turn.ex.signal_requests:
+        return
+    deliver(turn, attributes)
+
+
+def request_cancel(turn: Turn, attributes: WorkflowExecutionCancelRequestedEventAttributes) -> None:
+    """Cancellation is requested once; later requests change nothing."""
+    if not turn.ex.cancel_requested:
+        turn.ex.cancel_requested = True  # at once, also while the event waits in the buffer
+        deliver(turn, attributes)
+
+
+# --- what the parent hears
+
+
+def child_started(turn: Turn, child: Child, run_id: str) -> None:
+    deliver(
+        turn,
+        ChildWorkflowExecutionStartedEventAttributes(
+            namespace=child.attributes.namespace,
+            initiated_event_id=child.initiated_id,
+            workflow_execution=WorkflowExecution(workflow_id=child.attributes.workflow_id, run_id=run_id),
+            workflow_type=child.attributes.workflow_type,
+            header=child.attributes.header if child.attributes.HasField("header") else None,
+        ),
+    )
+
+
+def child_start_failed(turn: Turn, child: Child) -> None:
+    deliver(
+        turn,
+        StartChildWorkflowExecutionFailedEventAttributes(
+            namespace=child.attributes.namespace,
+            workflow_id=child.attributes.workflow_id,
+            workflow_type=child.attributes.workflow_type,
+            cause=StartChildWorkflowExecutionFailedCause.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY_EXISTS,
+            control=child.attributes.control,
+            initiated_event_id=child.initiated_id,
+            workflow_task_completed_event_id=child.attributes.workflow_task_completed_event_id,
+        ),
+    )
+
+
+def child_closed(turn: Turn, child: Execution) -> None:
+    """The last run of a child's chain closed: its parent gets the matching event. `turn` is the parent's."""
+    initiated_id = child.started.parent_initiated_event_id
+    pending = turn.ex.children.get(initiated_id)
+    if pending is None:
+        return
+    event = _closing_event(child)
+    event.namespace = child.namespace  # type: ignore[attr-defined]
+    event.workflow_execution.CopyFrom(  # type: ignore[attr-defined]
+        WorkflowExecution(workflow_id=child.workflow_id, run_id=child.run_id)
+    )
+    event.workflow_type.CopyFrom(WorkflowType(name=child.workflow_type))  # type: ignore[attr-defined]
+    event.initiated_event_id = initiated_id  # type: ignore[attr-defined]
+    event.started_event_id = pending.started_id  # type: ignore[attr-defined]
+    deliver(turn, event)
+
+
+def _closing_event(child: Execution) -> Message:
+    last = child.events[-1]
+    match last.event_type:
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+            completed = last.workflow_execution_completed_event_attributes
+            return ChildWorkflowExecutionCompletedEventAttributes(
+                result=completed.result if completed.HasField("result") else None
+            )
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+            failed = last.workflow_execution_failed_event_attributes
+            return ChildWorkflowExecutionFailedEventAttributes(
+                failure=failed.failure, retry_state=failed.retry_state
+            )
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+            canceled = last.workflow_execution_canceled_event_attributes
+            return ChildWorkflowExecutionCanceledEventAttributes(
+                details=canceled.details if canceled.HasField("details") else None
+            )
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+            timed_out = last.workflow_execution_timed_out_event_attributes
+            return ChildWorkflowExecutionTimedOutEventAttributes(retry_state=timed_out.retry_state)
+        case _:
+            return ChildWorkflowExecutionTerminatedEventAttributes()
+
+
+# --- signals and cancels to other executions: the sender's side
+
+
+def signal_outcome(
+    turn: Turn, initiated_id: int, failed: SignalExternalWorkflowExecutionFailedCause.ValueType | None
+) -> None:
+    attributes = turn.ex.signals_out[initiated_id]
+    if failed is None:
+        deliver(
+            turn,
+            ExternalWorkflowExecutionSignaledEventAttributes(
+                initiated_event_id=initiated_id,
+                namespace=attributes.namespace,
+                workflow_execution=attributes.workflow_execution,
+                control=attributes.control,
+            ),
+        )
+        return
+    deliver(
+        turn,
+        SignalExternalWorkflowExecutionFailedEventAttributes(
+            cause=failed,
+            workflow_task_completed_event_id=attributes.workflow_task_completed_event_id,
+            namespace=attributes.namespace,
+            workflow_execution=attributes.workflow_execution,
+            initiated_event_id=initiated_id,
+            control=attributes.control,
+        ),
+    )
+
+
+def cancel_outcome(
+    turn: Turn, initiated_id: int, failed: CancelExternalWorkflowExecutionFailedCause.ValueType | None
+) -> None:
+    attributes = turn.ex.cancels_out[initiated_id]
+    if failed is None:
+        deliver(
+            turn,
+            ExternalWorkflowExecutionCancelRequestedEventAttributes(
+                initiated_event_id=initiated_id,
+                namespace=attributes.namespace,
+                workflow_execution=attributes.workflow_execution,
+            ),
+        )
+        return
+    deliver(
+        turn,
+        RequestCancelExternalWorkflowExecutionFailedEventAttributes(
+            cause=failed,
+            workflow_task_completed_event_id=attributes.workflow_task_completed_event_id,
+            namespace=attributes.namespace,
+            workflow_execution=attributes.workflow_execution,
+            initiated_event_id=initiated_id,
+            control=attributes.control,
+        ),
+    )

@@ -1,0 +1,87 @@
+"""Failures that the service itself writes."""
+
+from __future__ import annotations
+
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.enums.v1 import TimeoutType
+from temporalio.api.failure.v1 import (
+    ApplicationFailureInfo,
+    CanceledFailureInfo,
+    Failure,
+    ServerFailureInfo,
+    TerminatedFailureInfo,
+    TimeoutFailureInfo,
+)
+
+_TIMEOUT_NAMES = {
+    TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE: "StartToClose",
+    TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START: "ScheduleToStart",
+    TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE: "ScheduleToClose",
+    TimeoutType.TIMEOUT_TYPE_HEARTBEAT: "Heartbeat",
+}
+
+
+def activity_timeout(
+    kind: TimeoutType.ValueType,
+    *,
+    message: str = "",
+    heartbeat_details: Payloads | None = None,
+    cause: Failure | None = None,
+) -> Failure:
+    return Failure(
+        message=message or f"activity {_TIMEOUT_NAMES[kind]} timeout",
+        source="Server",
+        timeout_failure_info=TimeoutFailureInfo(timeout_type=kind, last_heartbeat_details=heartbeat_details),
+        cause=cause,
+    )
+
+
+def application(message: str, type: str, *, non_retryable: bool = False) -> Failure:
+    return Failure(
+        message=message,
+        source="Server",
+        application_failure_info=ApplicationFailureInfo(type=type, non_retryable=non_retryable),
+    )
+
+
+def server(message: str, *, non_retryable: bool = False, cause: Failure | None = None) -> Failure:
+    return Failure(
+        message=message,
+        source="Server",
+        server_failure_info=ServerFailureInfo(non_retryable=non_retryable),
+        cause=cause,
+    )
+
+
+def canceled(message: str, details: Payloads | None = None) -> Failure:
+    return Failure(
+        message=message, source="Server", canceled_failure_info=CanceledFailureInfo(details=details)
+    )
+
+
+def terminated(message: str) -> Failure:
+    return Failure(message=message, source="Server", terminated_failure_info=TerminatedFailureInfo())
+
+
+def run_timeout() -> Failure:
+    """What a run that timed out leaves for the next run of its chain as last failure."""
+    return Failure(
+        message="workflow timeout",
+        source="Server",
+        timeout_failure_info=TimeoutFailureInfo(timeout_type=TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE),
+    )
+
+
+def truncate(failure: Failure, limit: int) -> Failure:
+    """A failure small enough to keep in state between attempts: a server failure with the head of the text, as Temporal makes."""
+    if failure.ByteSize() <= limit:
+        return failure
+    text = failure.message.encode()[: limit // 2].decode(errors="ignore")
+    short = server(text)
+    short.stack_trace = failure.stack_trace[: limit // 4]
+    if failure.HasField("application_failure_info"):
+        # the type stays readable, so that what is shown while retrying names the error
+        short.ClearField("server_failure_info")
+        short.application_failure_info.type = failure.application_failure_info.type
+        short.application_failure_info.non_retryable = failure.application_failure_info.non_retryable
+    return short

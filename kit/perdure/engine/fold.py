@@ -1,0 +1,387 @@
+"""`apply`: history events -> the state of a run. The same function serves live decisions and recovery.
+
+One small function for each event type that changes state; events that only stand in the history are not listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from temporalio.api.enums.v1 import EventType, TimeoutType, WorkflowExecutionStatus
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import VersioningOverride
+
+from perdure.engine.protos import from_duration, from_timestamp
+from perdure.engine.state import Activity, Child, Execution, Timer, Update, UpdateStage, WorkflowTask
+
+_Apply = Callable[[Execution, HistoryEvent], None]
+_APPLY: dict[int, _Apply] = {}
+
+
+def apply(ex: Execution, event: HistoryEvent) -> None:
+    """Appends `event` to the run's history and folds it into its state."""
+    ex.events.append(event)
+    ex.history_size += event.ByteSize()
+    change = _APPLY.get(event.event_type)
+    if change is not None:
+        change(ex, event)
+
+
+def absorb(ex: Execution, event: HistoryEvent) -> None:
+    """Folds a *buffered* event as far as it counts at once: what has ended is no longer pending, what came is not taken twice."""
+    match event.event_type:
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+            if request_id := event.workflow_execution_signaled_event_attributes.request_id:
+                ex.signal_requests.add(request_id)
+        case EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
+            attributes = event.child_workflow_execution_started_event_attributes
+            if child := ex.children.get(attributes.initiated_event_id):
+                child.run_id = attributes.workflow_execution.run_id
+        case (
+            EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
+            | EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED
+        ):
+            pass
+        case _:
+            if change := _APPLY.get(event.event_type):
+                change(ex, event)
+
+
+def pinned_version(override: VersioningOverride, workflow_type: str) -> str:
+    """The definition version that an override names: its build id, where the deployment is named as the workflow type."""
+    version = override.pinned.version
+    return version.build_id if version.deployment_name == workflow_type else ""
+
+
+def _on(kind: EventType.ValueType) -> Callable[[_Apply], _Apply]:
+    def register(change: _Apply) -> _Apply:
+        _APPLY[kind] = change
+        return change
+
+    return register
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
+def _started(ex: Execution, event: HistoryEvent) -> None:
+    ex.started = event.workflow_execution_started_event_attributes
+    ex.start_time = from_timestamp(event.event_time)
+    backoff = from_duration(ex.started.first_workflow_task_backoff)
+    ex.first_task_time = ex.start_time + backoff
+    ex.memo.CopyFrom(ex.started.memo)
+    ex.search_attributes.CopyFrom(ex.started.search_attributes)
+    ex.version = pinned_version(ex.started.versioning_override, ex.workflow_type)
+
+
+# --- workflow tasks
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED)
+def _task_scheduled(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.workflow_task_scheduled_event_attributes
+    when = from_timestamp(event.event_time)
+    ex.first_task_time = 0
+    ex.task = WorkflowTask(
+        scheduled_id=event.event_id,
+        scheduled_time=when,
+        attempt=attributes.attempt,
+        timeout=from_duration(attributes.start_to_close_timeout),
+        queue=attributes.task_queue.name,
+        sticky=bool(attributes.task_queue.normal_name),
+        original_scheduled_time=when,
+        stamp=ex.new_stamp(),
+    )
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED)
+def _task_started(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.workflow_task_started_event_attributes
+    assert ex.task is not None
+    ex.task.started_id = event.event_id
+    ex.task.started_time = from_timestamp(event.event_time)
+    ex.task.identity = attributes.identity
+    ex.task.request_id = attributes.request_id
+    ex.task.suggest_continue_as_new = attributes.suggest_continue_as_new
+    ex.task.history_size = attributes.history_size_bytes
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+def _task_completed(ex: Execution, event: HistoryEvent) -> None:
+    ex.previous_started_id = event.workflow_task_completed_event_attributes.started_event_id
+    ex.previous_completed_id = event.event_id
+    ex.task = None
+    ex.task_attempt = 1
+    ex.task_failures = 0
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
+def _task_failed(ex: Execution, event: HistoryEvent) -> None:
+    sticky = ex.task is not None and ex.task.sticky
+    ex.task = None
+    ex.sticky_queue = ""
+    ex.task_failures += 1
+    ex.task_attempt = 1 if sticky else ex.task_attempt + 1
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
+def _task_timed_out(ex: Execution, event: HistoryEvent) -> None:
+    kind = event.workflow_task_timed_out_event_attributes.timeout_type
+    if kind == TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START:
+        ex.task = None
+        ex.sticky_queue = ""
+    else:
+        _task_failed(ex, event)
+
+
+# --- activities
+
+
+@_on(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
+def _activity_scheduled(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.activity_task_scheduled_event_attributes
+    when = from_timestamp(event.event_time)
+    ex.activities[event.event_id] = Activity(event.event_id, attributes, when, when, stamp=ex.new_stamp())
+    ex.activity_ids[attributes.activity_id] = event.event_id
+
+
+@_on(EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
+def _activity_cancel_requested(ex: Execution, event: HistoryEvent) -> None:
+    scheduled = event.activity_task_cancel_requested_event_attributes.scheduled_event_id
+    if activity := ex.activities.get(scheduled):
+        activity.cancel_requested_id = event.event_id
+
+
+def _end_activity(ex: Execution, scheduled_id: int) -> None:
+    activity = ex.activities.pop(scheduled_id, None)
+    if activity is not None and ex.activity_ids.get(activity.id) == scheduled_id:
+        del ex.activity_ids[activity.id]
+
+
+@_on(EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED)
+def _activity_completed(ex: Execution, event: HistoryEvent) -> None:
+    _end_activity(ex, event.activity_task_completed_event_attributes.scheduled_event_id)
+
+
+@_on(EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED)
+def _activity_failed(ex: Execution, event: HistoryEvent) -> None:
+    _end_activity(ex, event.activity_task_failed_event_attributes.scheduled_event_id)
+
+
+@_on(EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT)
+def _activity_timed_out(ex: Execution, event: HistoryEvent) -> None:
+    _end_activity(ex, event.activity_task_timed_out_event_attributes.scheduled_event_id)
+
+
+@_on(EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED)
+def _activity_canceled(ex: Execution, event: HistoryEvent) -> None:
+    _end_activity(ex, event.activity_task_canceled_event_attributes.scheduled_event_id)
+
+
+# --- timers
+
+
+@_on(EventType.EVENT_TYPE_TIMER_STARTED)
+def _timer_started(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.timer_started_event_attributes
+    fire = from_timestamp(event.event_time) + from_duration(attributes.start_to_fire_timeout)
+    ex.timers[attributes.timer_id] = Timer(attributes.timer_id, event.event_id, fire)
+
+
+@_on(EventType.EVENT_TYPE_TIMER_FIRED)
+def _timer_fired(ex: Execution, event: HistoryEvent) -> None:
+    ex.timers.pop(event.timer_fired_event_attributes.timer_id, None)
+
+
+@_on(EventType.EVENT_TYPE_TIMER_CANCELED)
+def _timer_canceled(ex: Execution, event: HistoryEvent) -> None:
+    ex.timers.pop(event.timer_canceled_event_attributes.timer_id, None)
+
+
+# --- signals, cancellation, options
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
+def _signaled(ex: Execution, event: HistoryEvent) -> None:
+    request_id = event.workflow_execution_signaled_event_attributes.request_id
+    if request_id:
+        ex.signal_requests.add(request_id)
+    ex.signal_count += 1
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+def _cancel_requested(ex: Execution, event: HistoryEvent) -> None:
+    ex.cancel_requested = True
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED)
+def _options_updated(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.workflow_execution_options_updated_event_attributes
+    if attributes.attached_request_id:
+        ex.attached_request_ids[attributes.attached_request_id] = event.event_id
+    if attributes.unset_versioning_override:
+        ex.version = ""
+    elif attributes.HasField("versioning_override"):
+        ex.version = pinned_version(attributes.versioning_override, ex.workflow_type)
+
+
+@_on(EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
+def _upsert_search_attributes(ex: Execution, event: HistoryEvent) -> None:
+    upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+    for name, payload in upserted.items():
+        if payload.data in (b"null", b"[]", b""):
+            ex.search_attributes.indexed_fields.pop(name, None)
+        else:
+            ex.search_attributes.indexed_fields[name].CopyFrom(payload)
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED)
+def _upsert_memo(ex: Execution, event: HistoryEvent) -> None:
+    upserted = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+    for name, payload in upserted.items():
+        if payload.metadata.get("encoding") == b"binary/null" or payload.data == b"null":
+            ex.memo.fields.pop(name, None)
+        else:
+            ex.memo.fields[name].CopyFrom(payload)
+
+
+# --- children and other executions
+
+
+@_on(EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED)
+def _child_initiated(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.start_child_workflow_execution_initiated_event_attributes
+    ex.children[event.event_id] = Child(event.event_id, attributes)
+
+
+@_on(EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED)
+def _child_start_failed(ex: Execution, event: HistoryEvent) -> None:
+    ex.children.pop(event.start_child_workflow_execution_failed_event_attributes.initiated_event_id, None)
+
+
+@_on(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
+def _child_started(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.child_workflow_execution_started_event_attributes
+    if child := ex.children.get(attributes.initiated_event_id):
+        child.started_id = event.event_id
+        child.run_id = attributes.workflow_execution.run_id
+
+
+@_on(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED)
+def _child_completed(ex: Execution, event: HistoryEvent) -> None:
+    ex.children.pop(event.child_workflow_execution_completed_event_attributes.initiated_event_id, None)
+
+
+@_on(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED)
+def _child_failed(ex: Execution, event: HistoryEvent) -> None:
+    ex.children.pop(event.child_workflow_execution_failed_event_attributes.initiated_event_id, None)
+
+
+@_on(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED)
+def _child_canceled(ex: Execution, event: HistoryEvent) -> None:
+    ex.children.pop(event.child_workflow_execution_canceled_event_attributes.initiated_event_id, None)
+
+
+@_on(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT)
+def _child_timed_out(ex: Execution, event: HistoryEvent) -> None:
+    ex.children.pop(event.child_workflow_execution_timed_out_event_attributes.initiated_event_id, None)
+
+
+@_on(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED)
+def _child_terminated(ex: Execution, event: HistoryEvent) -> None:
+    ex.children.pop(event.child_workflow_execution_terminated_event_attributes.initiated_event_id, None)
+
+
+@_on(EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
+def _signal_out(ex: Execution, event: HistoryEvent) -> None:
+    ex.signals_out[event.event_id] = event.signal_external_workflow_execution_initiated_event_attributes
+
+
+@_on(EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
+def _signal_out_failed(ex: Execution, event: HistoryEvent) -> None:
+    ex.signals_out.pop(
+        event.signal_external_workflow_execution_failed_event_attributes.initiated_event_id, None
+    )
+
+
+@_on(EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED)
+def _signal_out_delivered(ex: Execution, event: HistoryEvent) -> None:
+    ex.signals_out.pop(event.external_workflow_execution_signaled_event_attributes.initiated_event_id, None)
+
+
+@_on(EventType.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
+def _cancel_out(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.request_cancel_external_workflow_execution_initiated_event_attributes
+    ex.cancels_out[event.event_id] = attributes
+
+
+@_on(EventType.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
+def _cancel_out_failed(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.request_cancel_external_workflow_execution_failed_event_attributes
+    ex.cancels_out.pop(attributes.initiated_event_id, None)
+
+
+@_on(EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+def _cancel_out_delivered(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.external_workflow_execution_cancel_requested_event_attributes
+    ex.cancels_out.pop(attributes.initiated_event_id, None)
+
+
+# --- updates
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
+def _update_accepted(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.workflow_execution_update_accepted_event_attributes
+    update_id = attributes.protocol_instance_id
+    update = ex.updates.get(update_id)
+    if update is None:
+        update = ex.updates[update_id] = Update(update_id, UpdateStage.ACCEPTED, attributes.accepted_request)
+    update.stage = UpdateStage.ACCEPTED
+    update.accepted_id = event.event_id
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED)
+def _update_completed(ex: Execution, event: HistoryEvent) -> None:
+    attributes = event.workflow_execution_update_completed_event_attributes
+    update_id = attributes.meta.update_id
+    update = ex.updates.setdefault(update_id, Update(update_id, UpdateStage.COMPLETED))
+    update.stage = UpdateStage.COMPLETED
+    update.outcome = attributes.outcome
+    update.request = None
+
+
+# --- the end
+
+
+def _closing(kind: EventType.ValueType, status: WorkflowExecutionStatus.ValueType) -> None:
+    def close(ex: Execution, event: HistoryEvent) -> None:
+        ex.status = status
+        ex.close_time = from_timestamp(event.event_time)
+        ex.task = None
+
+    _APPLY[kind] = close
+
+
+_closing(
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED,
+)
+_closing(
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED,
+)
+_closing(
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT,
+)
+_closing(
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED,
+)
+_closing(
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED,
+)
+_closing(
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW,
+)

@@ -1,0 +1,44 @@
+"""Temporal's limits, with the values of its server's default configuration; and the engine's own time limits.
+
+Durations in ns, sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perdure.engine.protos import SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    id_length: int = 1000
+    blob_error: int = 2 * 1024 * 1024
+    memo_error: int = 2 * 1024 * 1024
+    history_size_suggest: int = 4 * 1024 * 1024
+    history_size_error: int = 50 * 1024 * 1024
+    history_count_suggest: int = 4096
+    history_count_error: int = 51_200
+    pending: int = 2000  # activities, children, external signals, external cancels: each
+    buffered_events: int = 100
+    signals: int = 10_000
+    updates_in_flight: int = 10
+    updates_total: int = 2000
+    default_task_timeout: int = 10 * SECOND
+    max_task_timeout: int = 120 * SECOND
+    task_heartbeat_total: int = 30 * 60 * SECOND
+    speculative_schedule_to_start: int = 5 * SECOND
+    failure_kept: int = 4 * 1024
+    min_run_interval: int = 1 * SECOND  # between the starts of two runs of one chain
+    long_poll: int = 20 * SECOND
+    worker_poll: int = 60 * SECOND
+    history_page: int = 256
+    visibility_page: int = 1000
+    sticky_poller_memory: int = 10 * SECOND  # a sticky queue without a poller for longer is passed over
+    buffered_queries: int = 100  # Temporal's default is 1; a notebook asks more freely
+    lease_grace: int = (
+        5 * SECOND
+    )  # how long a living process may take to attend again after the engine restarted
+
+
+DEFAULT = Limits()

@@ -1,0 +1,1 @@
+"""RPC handlers: `async (engine, request, metadata) -> response`. Each module has a HANDLERS table by RPC name."""

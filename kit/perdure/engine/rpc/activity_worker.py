@@ -1,0 +1,301 @@
+"""The worker's side of activities, and their completion from elsewhere by id. TEMPORAL.md, section 8."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import Payloads, WorkflowExecution, WorkflowType
+from temporalio.api.workflowservice.v1 import (
+    PollActivityTaskQueueRequest,
+    PollActivityTaskQueueResponse,
+    RecordActivityTaskHeartbeatByIdRequest,
+    RecordActivityTaskHeartbeatByIdResponse,
+    RecordActivityTaskHeartbeatRequest,
+    RecordActivityTaskHeartbeatResponse,
+    RespondActivityTaskCanceledByIdRequest,
+    RespondActivityTaskCanceledByIdResponse,
+    RespondActivityTaskCanceledRequest,
+    RespondActivityTaskCanceledResponse,
+    RespondActivityTaskCompletedByIdRequest,
+    RespondActivityTaskCompletedByIdResponse,
+    RespondActivityTaskCompletedRequest,
+    RespondActivityTaskCompletedResponse,
+    RespondActivityTaskFailedByIdRequest,
+    RespondActivityTaskFailedByIdResponse,
+    RespondActivityTaskFailedRequest,
+    RespondActivityTaskFailedResponse,
+)
+
+from perdure.engine import activities
+from perdure.engine.errors import invalid, not_found
+from perdure.engine.failures import application
+from perdure.engine.matching import Offer, QueueKey
+from perdure.engine.processes import is_own, is_process_name
+from perdure.engine.protos import SECOND, timestamp
+from perdure.engine.rpc.common import Handlers, Token, find_open_run, token_run
+from perdure.engine.runs import Run
+from perdure.engine.state import Activity
+from perdure.engine.turn import Turn
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+_ById: TypeAlias = (
+    RespondActivityTaskCompletedByIdRequest
+    | RespondActivityTaskFailedByIdRequest
+    | RespondActivityTaskCanceledByIdRequest
+    | RecordActivityTaskHeartbeatByIdRequest
+)
+_ByToken: TypeAlias = (
+    RespondActivityTaskCompletedRequest
+    | RespondActivityTaskFailedRequest
+    | RespondActivityTaskCanceledRequest
+    | RecordActivityTaskHeartbeatRequest
+)
+_GONE = "invalid activityID or activity already timed out or invoking workflow is completed"
+
+
+async def poll_activity_task_queue(
+    engine: Engine, request: PollActivityTaskQueueRequest, metadata: Mapping[str, str]
+) -> PollActivityTaskQueueResponse:
+    if not request.task_queue.name:
+        raise invalid("TaskQueue is not set on request.")
+    key = QueueKey(request.namespace, request.task_queue.name, "activity")
+
+    def accepts(offer: Offer) -> bool:
+        return engine.accepts(request.identity, offer)
+
+    while True:
+        offer = await engine.matching.poll(
+            key, request.identity, request.worker_instance_key, accepts, engine.limits.worker_poll / SECOND
+        )
+        if offer is None:
+            return PollActivityTaskQueueResponse()
+        run = engine.runs.in_memory(offer.run_id)
+        if run is None or not offer.valid():
+            continue
+        scheduled = run.ticket  # the commit that holds the schedule, and what led to it
+        activity = run.ex.activities[int(offer.id)]
+        once = activity.policy.maximum_attempts == 1
+        response = start_for(engine, run, activity.scheduled_id, request.identity)
+        # the start itself must be committed first only where a second try is forbidden, or the worker outlives us
+        safe = is_own(request.identity) and not once
+        try:
+            await engine.journal.durable(scheduled if safe else run.ticket)
+        except asyncio.CancelledError:
+            _take_back(engine, run, activity, response.attempt)
+            raise
+        return response
+
+
+def _take_back(engine: Engine, run: Run, activity: Activity, attempt: int) -> None:
+    """The caller went before it was told of its attempt: the attempt is over, the next one is due."""
+    if (
+        run.ex.activities.get(activity.scheduled_id) is activity
+        and activity.started
+        and activity.attempt == attempt
+    ):
+        turn = engine.turn(run)
+        activities.lose_attempt(turn, activity, "the worker's poll ended before the attempt was handed over")
+        engine.commit(turn)
+
+
+def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> PollActivityTaskQueueResponse:
+    """Starts the current attempt for a worker."""
+    ex = run.ex
+    activity = ex.activities[scheduled_id]
+    turn = engine.turn(run)
+    activities.start_attempt(turn, activity, identity, identity if is_process_name(identity) else "")
+    engine.commit(turn)
+    attributes = activity.attributes
+    response = PollActivityTaskQueueResponse(
+        task_token=_token(run, activity),
+        workflow_namespace=ex.namespace,
+        workflow_type=WorkflowType(name=ex.workflow_type),
+        workflow_execution=WorkflowExecution(workflow_id=ex.workflow_id, run_id=ex.run_id),
+        activity_type=attributes.activity_type,
+        activity_id=attributes.activity_id,
+        scheduled_time=timestamp(activity.scheduled_time),
+        current_attempt_scheduled_time=timestamp(activity.due_time),
+        started_time=timestamp(activity.started_time),
+        attempt=activity.attempt,
+        schedule_to_close_timeout=attributes.schedule_to_close_timeout,
+        start_to_close_timeout=attributes.start_to_close_timeout,
+        heartbeat_timeout=attributes.heartbeat_timeout,
+        retry_policy=attributes.retry_policy,
+        heartbeat_details=activity.heartbeat_details,
+    )
+    for name in ("header", "input", "priority"):
+        if attributes.HasField(name):
+            getattr(response, name).CopyFrom(getattr(attributes, name))
+    return response
+
+
+def may_start_eagerly(engine: Engine, run: Run, identity: str) -> bool:
+    """Whether a worker that completed a workflow task may take activities with the answer. Perdure's processes declare what
+    they run, and every one that runs a workflow polls for its activities; a plain SDK worker asks only for what it has."""
+    lease = engine.processes.get(identity)
+    return lease is None or run.ex.version == "" or lease.runs_workflow(run.ex.workflow_type, run.ex.version)
+
+
+def _token(run: Run, activity: Activity) -> bytes:
+    ex = run.ex
+    return Token(
+        ex.namespace,
+        ex.workflow_id,
+        ex.run_id,
+        activity.scheduled_id,
+        str(activity.started_time),
+        activity.attempt,
+    ).encode()
+
+
+async def _by_token(engine: Engine, token_bytes: bytes) -> tuple[Run, Activity]:
+    token = Token.decode(token_bytes)
+    run = await token_run(engine, token)
+    activity = run.ex.activities.get(token.id)
+    if (
+        activity is None
+        or not activity.started
+        or (str(activity.started_time), activity.attempt) != (token.started, token.attempt)
+    ):
+        raise not_found(_GONE)
+    return run, activity
+
+
+async def _by_id(engine: Engine, request: _ById) -> tuple[Run, Activity]:
+    """The pending activity with that id. One that no worker took counts as started by the caller."""
+    if not request.activity_id:
+        raise invalid("ActivityId is not set on request.")
+    execution = WorkflowExecution(workflow_id=request.workflow_id, run_id=request.run_id)
+    run = await find_open_run(engine, request.namespace, execution)
+    scheduled_id = run.ex.activity_ids.get(request.activity_id)
+    activity = run.ex.activities.get(scheduled_id) if scheduled_id is not None else None
+    if activity is None:
+        raise not_found(_GONE)
+    return run, activity
+
+
+async def _find(engine: Engine, request: _ById | _ByToken) -> tuple[Run, Activity]:
+    if isinstance(request, _ById):
+        return await _by_id(engine, request)
+    return await _by_token(engine, request.task_token)
+
+
+async def _end(
+    engine: Engine, run: Run, activity: Activity, identity: str, decide: Callable[[Turn], None]
+) -> None:
+    turn = engine.turn(run)
+    if not activity.started:
+        activities.start_attempt(turn, activity, identity, "")
+    decide(turn)
+    engine.commit(turn)
+    await engine.journal.durable(run.ticket)
+
+
+def _optional(request: Message, name: str) -> Payloads | None:
+    return getattr(request, name) if request.HasField(name) else None
+
+
+async def respond_activity_task_completed(
+    engine: Engine,
+    request: RespondActivityTaskCompletedRequest | RespondActivityTaskCompletedByIdRequest,
+    metadata: Mapping[str, str],
+) -> Message:
+    run, activity = await _find(engine, request)
+    result = _optional(request, "result")
+    if result is not None and result.ByteSize() > engine.limits.blob_error:
+        failure = application(
+            f"Complete result exceeds size limit: {result.ByteSize()} > {engine.limits.blob_error} bytes.",
+            "PayloadTooLarge",
+            non_retryable=True,
+        )
+        await _end(
+            engine,
+            run,
+            activity,
+            request.identity,
+            lambda turn: activities.fail_activity(turn, activity, failure, request.identity),
+        )
+    else:
+        await _end(
+            engine,
+            run,
+            activity,
+            request.identity,
+            lambda turn: activities.complete_activity(turn, activity, result, request.identity),
+        )
+    if isinstance(request, RespondActivityTaskCompletedByIdRequest):
+        return RespondActivityTaskCompletedByIdResponse()
+    return RespondActivityTaskCompletedResponse()
+
+
+async def respond_activity_task_failed(
+    engine: Engine,
+    request: RespondActivityTaskFailedRequest | RespondActivityTaskFailedByIdRequest,
+    metadata: Mapping[str, str],
+) -> Message:
+    run, activity = await _find(engine, request)
+
+    def decide(turn: Turn) -> None:
+        if (details := _optional(request, "last_heartbeat_details")) is not None:
+            activities.heartbeat(turn, activity, details)
+        activities.fail_activity(turn, activity, request.failure, request.identity)
+
+    await _end(engine, run, activity, request.identity, decide)
+    if isinstance(request, RespondActivityTaskFailedByIdRequest):
+        return RespondActivityTaskFailedByIdResponse()
+    return RespondActivityTaskFailedResponse()
+
+
+async def respond_activity_task_canceled(
+    engine: Engine,
+    request: RespondActivityTaskCanceledRequest | RespondActivityTaskCanceledByIdRequest,
+    metadata: Mapping[str, str],
+) -> Message:
+    run, activity = await _find(engine, request)
+    if not activity.cancel_requested_id:
+        raise invalid("Activity task is not cancel requested: cancellation of it was never asked for.")
+    details = _optional(request, "details")
+    await _end(
+        engine,
+        run,
+        activity,
+        request.identity,
+        lambda turn: activities.cancel_activity(turn, activity, details, request.identity),
+    )
+    if isinstance(request, RespondActivityTaskCanceledByIdRequest):
+        return RespondActivityTaskCanceledByIdResponse()
+    return RespondActivityTaskCanceledResponse()
+
+
+async def record_activity_task_heartbeat(
+    engine: Engine,
+    request: RecordActivityTaskHeartbeatRequest | RecordActivityTaskHeartbeatByIdRequest,
+    metadata: Mapping[str, str],
+) -> Message:
+    run, activity = await _find(engine, request)
+    turn = engine.turn(run)
+    activities.heartbeat(turn, activity, _optional(request, "details"))
+    engine.commit(turn)
+    await engine.journal.durable(run.ticket)
+    cancel = bool(activity.cancel_requested_id)
+    if isinstance(request, RecordActivityTaskHeartbeatByIdRequest):
+        return RecordActivityTaskHeartbeatByIdResponse(cancel_requested=cancel)
+    return RecordActivityTaskHeartbeatResponse(cancel_requested=cancel)
+
+
+HANDLERS: Handlers = {
+    "PollActivityTaskQueue": poll_activity_task_queue,
+    "RespondActivityTaskCompleted": respond_activity_task_completed,
+    "RespondActivityTaskCompletedById": respond_activity_task_completed,
+    "RespondActivityTaskFailed": respond_activity_task_failed,
+    "RespondActivityTaskFailedById": respond_activity_task_failed,
+    "RespondActivityTaskCanceled": respond_activity_task_canceled,
+    "RespondActivityTaskCanceledById": respond_activity_task_canceled,
+    "RecordActivityTaskHeartbeat": record_activity_task_heartbeat,
+    "RecordActivityTaskHeartbeatById": record_activity_task_heartbeat,
+}

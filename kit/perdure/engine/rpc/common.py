@@ -1,0 +1,90 @@
+"""What handlers share: finding runs, task tokens, waiting for a commit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import WorkflowExecution
+
+from perdure.engine.errors import invalid, not_found
+from perdure.engine.runs import Run
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+Handlers: TypeAlias = Mapping[
+    str, Callable[..., Awaitable[Message]]
+]  # (engine, request, metadata) -> response
+
+COMPLETED = "workflow execution already completed"
+
+
+async def find_run(engine: Engine, namespace: str, execution: WorkflowExecution) -> Run:
+    """The run that is meant: by run id, or the newest of the workflow id. Raises NOT_FOUND."""
+    if not execution.workflow_id:
+        raise invalid("WorkflowId is not set on request.")
+    if execution.run_id:
+        run = await engine.runs.get(namespace, execution.workflow_id, execution.run_id)
+    else:
+        run = await engine.runs.latest(namespace, execution.workflow_id)
+    if run is None:
+        what = f"workflow not found for ID: {execution.workflow_id}"
+        raise not_found(f"{what} and run ID: {execution.run_id}" if execution.run_id else what)
+    return run
+
+
+async def find_open_run(
+    engine: Engine, namespace: str, execution: WorkflowExecution, first_run_id: str = ""
+) -> Run:
+    """Likewise, and it must be open, and of the chain that began with `first_run_id` if that is given."""
+    run = await find_run(engine, namespace, execution)
+    check_chain(run, first_run_id)
+    if not run.ex.open:
+        raise not_found(COMPLETED)
+    return run
+
+
+def check_chain(run: Run, first_run_id: str) -> None:
+    if first_run_id and run.ex.first_run_id != first_run_id:
+        raise not_found(f"workflow not found for ID: {run.ex.workflow_id} with first run ID: {first_run_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A task token; opaque to workers. Any change of the task in the meantime makes it stale."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+    id: int  # the scheduled event's id; 0 in a query token
+    started: str  # a workflow task's request id, an attempt's start time, a query's id
+    attempt: int = 1
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def decode(token: bytes) -> Token:
+        """Raises INVALID_ARGUMENT for anything that is not one of our tokens."""
+        if not token:
+            raise invalid("Task token is not set on request.")
+        try:
+            return Token(**json.loads(token))
+        except (ValueError, TypeError):
+            raise invalid(
+                "Error deserializing task token: it is not one that this engine gave out."
+            ) from None
+
+
+async def token_run(engine: Engine, token: Token) -> Run:
+    """The open run of a token. Raises NOT_FOUND."""
+    run = await engine.runs.get(token.namespace, token.workflow_id, token.run_id)
+    if run is None:
+        raise not_found(f"workflow not found for ID: {token.workflow_id} and run ID: {token.run_id}")
+    if not run.ex.open:
+        raise not_found(COMPLETED)
+    return run

@@ -1,0 +1,369 @@
+"""Reading runs: describe, history, lists, counts. TEMPORAL.md, sections 1.2, 7.4 and 16."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import Payload, WorkflowExecution, WorkflowType
+from temporalio.api.enums.v1 import (
+    HistoryEventFilterType,
+    PendingActivityState,
+    PendingWorkflowTaskState,
+    TaskQueueKind,
+)
+from temporalio.api.history.v1 import History, HistoryEvent
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflow.v1 import (
+    PendingActivityInfo,
+    PendingChildExecutionInfo,
+    PendingWorkflowTaskInfo,
+    WorkflowExecutionConfig,
+    WorkflowExecutionExtendedInfo,
+    WorkflowExecutionInfo,
+)
+from temporalio.api.workflowservice.v1 import (
+    CountWorkflowExecutionsRequest,
+    CountWorkflowExecutionsResponse,
+    DescribeWorkflowExecutionRequest,
+    DescribeWorkflowExecutionResponse,
+    GetWorkflowExecutionHistoryRequest,
+    GetWorkflowExecutionHistoryResponse,
+    GetWorkflowExecutionHistoryReverseRequest,
+    GetWorkflowExecutionHistoryReverseResponse,
+    ListWorkflowExecutionsRequest,
+    ListWorkflowExecutionsResponse,
+)
+
+from perdure.engine.errors import invalid
+from perdure.engine.journal import InvalidQueryError, Summary
+from perdure.engine.protos import SECOND, duration, from_duration, timestamp
+from perdure.engine.rpc.common import Handlers, find_run
+from perdure.engine.runs import Run
+from perdure.engine.starting import pin
+from perdure.engine.state import Activity, Execution
+from perdure.engine.workflow_tasks import virtual_events
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+_CLOSE_EVENT = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
+_WITHOUT_VIRTUAL_EVENTS = ("temporal-cli", "temporal-ui")  # clients that cannot make sense of them
+
+
+# --- describe
+
+
+async def describe_workflow_execution(
+    engine: Engine, request: DescribeWorkflowExecutionRequest, metadata: Mapping[str, str]
+) -> DescribeWorkflowExecutionResponse:
+    run = await find_run(engine, request.namespace, request.execution)
+    ex = run.ex
+    response = DescribeWorkflowExecutionResponse(
+        execution_config=_config(ex),
+        workflow_execution_info=_info(ex),
+        workflow_extended_info=_extended(ex),
+    )
+    if ex.open:
+        response.pending_activities.extend(_pending_activity(a) for a in ex.activities.values())
+        response.pending_children.extend(
+            PendingChildExecutionInfo(
+                workflow_id=child.attributes.workflow_id,
+                run_id=child.run_id,
+                workflow_type_name=child.attributes.workflow_type.name,
+                initiated_id=child.initiated_id,
+                parent_close_policy=child.attributes.parent_close_policy,
+            )
+            for child in ex.children.values()
+        )
+        if ex.task is not None:
+            response.pending_workflow_task.CopyFrom(_pending_task(ex))
+    await engine.journal.durable(run.ticket)
+    return response
+
+
+def _config(ex: Execution) -> WorkflowExecutionConfig:
+    started = ex.started
+    return WorkflowExecutionConfig(
+        task_queue=TaskQueue(name=ex.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
+        workflow_execution_timeout=started.workflow_execution_timeout,
+        workflow_run_timeout=started.workflow_run_timeout,
+        default_workflow_task_timeout=started.workflow_task_timeout,
+        user_metadata=ex.events[0].user_metadata if ex.events else None,
+    )
+
+
+def _info(ex: Execution) -> WorkflowExecutionInfo:
+    started = ex.started
+    root = started.root_workflow_execution
+    info = WorkflowExecutionInfo(
+        execution=WorkflowExecution(workflow_id=ex.workflow_id, run_id=ex.run_id),
+        type=started.workflow_type,
+        start_time=timestamp(ex.start_time),
+        execution_time=timestamp(ex.start_time + from_duration(started.first_workflow_task_backoff)),
+        status=ex.status,  # type: ignore[arg-type]
+        history_length=len(ex.events),
+        history_size_bytes=ex.history_size,
+        memo=ex.memo,
+        search_attributes=ex.search_attributes,
+        task_queue=ex.task_queue,
+        state_transition_count=len(ex.events),
+        first_run_id=ex.first_run_id,
+        root_execution=root
+        if root.workflow_id
+        else WorkflowExecution(workflow_id=ex.workflow_id, run_id=ex.run_id),
+    )
+    if started.parent_workflow_execution.workflow_id:
+        info.parent_execution.CopyFrom(started.parent_workflow_execution)
+    if not ex.open:
+        info.close_time.CopyFrom(timestamp(ex.close_time))
+        info.execution_duration.CopyFrom(duration(max(0, ex.close_time - ex.start_time)))
+    if ex.version:
+        info.versioning_info.versioning_override.CopyFrom(pin(ex.workflow_type, ex.version))
+    return info
+
+
+def _extended(ex: Execution) -> WorkflowExecutionExtendedInfo:
+    info = WorkflowExecutionExtendedInfo(
+        cancel_requested=ex.cancel_requested, original_start_time=timestamp(ex.start_time)
+    )
+    if ex.execution_expiration is not None:
+        info.execution_expiration_time.CopyFrom(timestamp(ex.execution_expiration))
+    if ex.run_expiration is not None:
+        info.run_expiration_time.CopyFrom(timestamp(ex.run_expiration))
+    info.request_id_infos[ex.start_request_id].event_id = 1
+    for request_id, event_id in ex.attached_request_ids.items():
+        info.request_id_infos[request_id].event_id = event_id
+    return info
+
+
+def _pending_activity(activity: Activity) -> PendingActivityInfo:
+    attributes = activity.attributes
+    if activity.started and activity.cancel_requested_id:
+        state = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+    elif activity.started:
+        state = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    else:
+        state = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    info = PendingActivityInfo(
+        activity_id=activity.id,
+        activity_type=attributes.activity_type,
+        state=state,
+        attempt=activity.attempt,
+        maximum_attempts=activity.policy.maximum_attempts,
+        scheduled_time=timestamp(activity.due_time),
+        last_worker_identity=activity.identity or activity.last_identity,
+        heartbeat_details=activity.heartbeat_details,
+        last_failure=activity.last_failure,
+    )
+    if activity.expiration is not None:
+        info.expiration_time.CopyFrom(timestamp(activity.expiration))
+    if activity.started:
+        info.last_started_time.CopyFrom(timestamp(activity.started_time))
+    elif activity.attempt > 1:
+        info.next_attempt_schedule_time.CopyFrom(timestamp(activity.due_time))
+        pause = max(0, activity.due_time - activity.last_ended_time)
+        info.current_retry_interval.CopyFrom(duration(pause))
+    if activity.heartbeat_time:
+        info.last_heartbeat_time.CopyFrom(timestamp(activity.heartbeat_time))
+    if activity.last_ended_time:
+        info.last_attempt_complete_time.CopyFrom(timestamp(activity.last_ended_time))
+    options: dict[str, Message] = {field.name: value for field, value in attributes.ListFields()}
+    for name in info.activity_options.DESCRIPTOR.fields_by_name:
+        if name in options:
+            getattr(info.activity_options, name).CopyFrom(options[name])
+    return info
+
+
+def _pending_task(ex: Execution) -> PendingWorkflowTaskInfo:
+    task = ex.task
+    assert task is not None
+    info = PendingWorkflowTaskInfo(
+        state=PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
+        if task.started
+        else PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED,
+        scheduled_time=timestamp(task.scheduled_time),
+        original_scheduled_time=timestamp(task.original_scheduled_time),
+        attempt=max(task.attempt, ex.task_failures + 1),
+    )
+    if task.started:
+        info.started_time.CopyFrom(timestamp(task.started_time))
+    return info
+
+
+# --- history
+
+
+async def get_workflow_execution_history(
+    engine: Engine, request: GetWorkflowExecutionHistoryRequest, metadata: Mapping[str, str]
+) -> GetWorkflowExecutionHistoryResponse:
+    token = _decode_page(request.next_page_token)
+    execution = WorkflowExecution(
+        workflow_id=request.execution.workflow_id, run_id=token.get("run") or request.execution.run_id
+    )
+    run = await find_run(engine, request.namespace, execution)
+    if request.history_event_filter_type == _CLOSE_EVENT:
+        return await _close_event(engine, request, run)
+    after = int(token.get("after", 0))
+    wait = request.wait_new_event
+    if wait and after >= len(run.ex.events) and run.ex.open:
+        await _wait_events(engine, run, after)
+    size = min(request.maximum_page_size or engine.limits.history_page, engine.limits.history_page)
+    events = run.ex.events[after : after + size]
+    await engine.journal.durable(run.ticket)
+    response = GetWorkflowExecutionHistoryResponse(history=History(events=events))
+    at_end = after + len(events) >= len(run.ex.events)
+    if at_end and not wait:
+        response.history.events.extend(_virtual(engine, run, metadata))
+    if not at_end or (wait and run.ex.open):
+        response.next_page_token = _encode_page(run, after + len(events))
+    return response
+
+
+async def _wait_events(engine: Engine, run: Run, after: int) -> None:
+    deadline = engine.limits.long_poll / SECOND
+    while len(run.ex.events) <= after and run.ex.open:
+        if not await run.change(deadline):
+            return
+
+
+async def _close_event(
+    engine: Engine, request: GetWorkflowExecutionHistoryRequest, run: Run
+) -> GetWorkflowExecutionHistoryResponse:
+    """The last event only; with `wait_new_event` not before the run is closed."""
+    if request.wait_new_event:
+        remaining = engine.limits.long_poll
+        end = engine.clock.now() + remaining
+        while run.ex.open and (remaining := end - engine.clock.now()) > 0:
+            if not await run.change(remaining / SECOND):
+                break
+        if run.ex.open:
+            await engine.journal.durable(run.ticket)
+            return GetWorkflowExecutionHistoryResponse(
+                history=History(), next_page_token=_encode_page(run, len(run.ex.events))
+            )
+    await engine.journal.durable(run.ticket)
+    return GetWorkflowExecutionHistoryResponse(history=History(events=run.ex.events[-1:]))
+
+
+def _virtual(engine: Engine, run: Run, metadata: Mapping[str, str]) -> list[HistoryEvent]:
+    """The events of a virtual workflow task; a worker that lost its cache needs them."""
+    task = run.ex.task
+    if task is None or not task.virtual or metadata.get("client-name", "") in _WITHOUT_VIRTUAL_EVENTS:
+        return []
+    return virtual_events(engine.turn(run), task)
+
+
+def _encode_page(run: Run, after: int) -> bytes:
+    return json.dumps({"run": run.ex.run_id, "after": after}).encode()
+
+
+def _decode_page(token: bytes) -> dict[str, str]:
+    if not token:
+        return {}
+    try:
+        value = json.loads(token)
+        return {"run": str(value["run"]), "after": str(int(value["after"]))}
+    except (ValueError, KeyError, TypeError):
+        raise invalid("Invalid NextPageToken: it is not one that this engine gave out.") from None
+
+
+async def get_workflow_execution_history_reverse(
+    engine: Engine, request: GetWorkflowExecutionHistoryReverseRequest, metadata: Mapping[str, str]
+) -> GetWorkflowExecutionHistoryReverseResponse:
+    """The same, last event first. The token counts down: `after` is the lowest id given out so far."""
+    token = _decode_page(request.next_page_token)
+    execution = WorkflowExecution(
+        workflow_id=request.execution.workflow_id, run_id=token.get("run") or request.execution.run_id
+    )
+    run = await find_run(engine, request.namespace, execution)
+    end = int(token["after"]) - 1 if token else len(run.ex.events)
+    size = min(request.maximum_page_size or engine.limits.history_page, engine.limits.history_page)
+    begin = max(0, end - size)
+    events = list(reversed(run.ex.events[begin:end]))
+    await engine.journal.durable(run.ticket)
+    response = GetWorkflowExecutionHistoryReverseResponse(history=History(events=events))
+    if begin > 0:
+        response.next_page_token = _encode_page(run, begin + 1)
+    return response
+
+
+# --- lists
+
+
+async def list_workflow_executions(
+    engine: Engine, request: ListWorkflowExecutionsRequest, metadata: Mapping[str, str]
+) -> ListWorkflowExecutionsResponse:
+    size = min(request.page_size or engine.limits.visibility_page, engine.limits.visibility_page)
+    after = None
+    if request.next_page_token:
+        try:
+            start_time, run_id = json.loads(request.next_page_token)
+            after = (int(start_time), str(run_id))
+        except (ValueError, TypeError):
+            raise invalid("Invalid NextPageToken: it is not one that this engine gave out.") from None
+    try:
+        rows = await engine.journal.list_executions(request.namespace, request.query, size, after)
+    except InvalidQueryError as error:
+        raise invalid(f"invalid query: {error}") from None
+    response = ListWorkflowExecutionsResponse(executions=[_listed(row) for row in rows])
+    if len(rows) == size:
+        response.next_page_token = json.dumps([rows[-1].start_time, rows[-1].run_id]).encode()
+    return response
+
+
+def _listed(row: Summary) -> WorkflowExecutionInfo:
+    info = WorkflowExecutionInfo(
+        execution=WorkflowExecution(workflow_id=row.workflow_id, run_id=row.run_id),
+        type=WorkflowType(name=row.workflow_type),
+        start_time=timestamp(row.start_time),
+        execution_time=timestamp(row.execution_time),
+        status=row.status,  # type: ignore[arg-type]
+        history_length=row.history_length,
+        history_size_bytes=row.history_size_bytes,
+        task_queue=row.task_queue,
+        memo=row.memo,
+        search_attributes=row.search_attributes,
+        first_run_id=row.first_run_id,
+    )
+    if row.close_time is not None:
+        info.close_time.CopyFrom(timestamp(row.close_time))
+        info.execution_duration.CopyFrom(duration(max(0, row.close_time - row.start_time)))
+    if row.parent_workflow_id:
+        info.parent_execution.CopyFrom(
+            WorkflowExecution(workflow_id=row.parent_workflow_id, run_id=row.parent_run_id)
+        )
+    if row.version:
+        info.versioning_info.versioning_override.CopyFrom(pin(row.workflow_type, row.version))
+    return info
+
+
+async def count_workflow_executions(
+    engine: Engine, request: CountWorkflowExecutionsRequest, metadata: Mapping[str, str]
+) -> CountWorkflowExecutionsResponse:
+    try:
+        rows = await engine.journal.count_executions(request.namespace, request.query)
+    except InvalidQueryError as error:
+        raise invalid(f"invalid query: {error}") from None
+    response = CountWorkflowExecutionsResponse(count=sum(count for _, count in rows))
+    for values, count in rows:
+        if values:
+            group = response.groups.add(count=count)
+            group.group_values.extend(
+                Payload(
+                    metadata={"encoding": b"json/plain", "type": b"Keyword"}, data=json.dumps(value).encode()
+                )
+                for value in values
+            )
+    return response
+
+
+HANDLERS: Handlers = {
+    "DescribeWorkflowExecution": describe_workflow_execution,
+    "GetWorkflowExecutionHistory": get_workflow_execution_history,
+    "GetWorkflowExecutionHistoryReverse": get_workflow_execution_history_reverse,
+    "ListWorkflowExecutions": list_workflow_executions,
+    "CountWorkflowExecutions": count_workflow_executions,
+}

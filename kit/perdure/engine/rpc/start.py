@@ -1,0 +1,303 @@
+"""Starting workflows: plainly, with a signal, with an update. TEMPORAL.md, sections 12 and 13.6."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.errordetails.v1 import (
+    MultiOperationExecutionFailure,
+    WorkflowExecutionAlreadyStartedFailure,
+)
+from temporalio.api.failure.v1 import MultiOperationExecutionAborted
+from temporalio.api.history.v1 import (
+    WorkflowExecutionOptionsUpdatedEventAttributes,
+    WorkflowExecutionSignaledEventAttributes,
+)
+from temporalio.api.workflowservice.v1 import (
+    ExecuteMultiOperationRequest,
+    ExecuteMultiOperationResponse,
+    SignalWithStartWorkflowExecutionRequest,
+    SignalWithStartWorkflowExecutionResponse,
+    StartWorkflowExecutionRequest,
+    StartWorkflowExecutionResponse,
+    UpdateWorkflowExecutionRequest,
+)
+
+from perdure.engine import externals, starting
+from perdure.engine.closing import terminate_run
+from perdure.engine.errors import Code, ServiceError, invalid
+from perdure.engine.rpc import updating
+from perdure.engine.rpc.common import Handlers
+from perdure.engine.runs import FAILED, Run
+from perdure.engine.state import UpdateStage
+from perdure.engine.turn import Turn
+from perdure.engine.updates import admit
+from perdure.engine.workflow_tasks import deliver
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+_Conflict = WorkflowIdConflictPolicy
+_Reuse = WorkflowIdReusePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a start came out. `turns` are decided but not committed yet: the newest is the run's own."""
+
+    run_id: str
+    first_run_id: str
+    started: bool
+    run: Run | None  # the run that was there already
+    turns: tuple[Turn, ...] = ()
+
+
+async def decide_start(engine: Engine, request: StartWorkflowExecutionRequest) -> Start:
+    """Applies request id, conflict policy and reuse policy, in this order; does not commit."""
+    starting.check_start(request, engine.limits)
+    conflict, reuse = _policies(request)
+    current = await engine.runs.latest(request.namespace, request.workflow_id)
+    if current is None:
+        return _begin(engine, request, ())
+    ex = current.ex
+    if request.request_id and request.request_id in (ex.start_request_id, *ex.attached_request_ids):
+        return Start(ex.run_id, ex.first_run_id, request.request_id == ex.start_request_id, current)
+    if ex.open:
+        if conflict == _Conflict.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING:
+            return Start(ex.run_id, ex.first_run_id, False, current, _attach(engine, current, request))
+        if conflict == _Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING:
+            end = engine.turn(current)
+            terminate_run(end, "TerminateIfRunning WorkflowIdReusePolicy Policy", None, "history-service")
+            return _begin(engine, request, (end,))
+        raise _already_started(current, "Workflow execution is already running.")
+    if reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE:
+        raise _already_started(current, "Workflow execution already finished.")
+    if reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY and ex.status not in FAILED:
+        raise _already_started(current, "Workflow execution already finished successfully.")
+    return _begin(engine, request, ())
+
+
+def _policies(request: StartWorkflowExecutionRequest) -> tuple[int, int]:
+    conflict, reuse = request.workflow_id_conflict_policy, request.workflow_id_reuse_policy
+    if reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
+        if conflict:
+            raise invalid(
+                "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used "
+                "together with a WorkflowIDConflictPolicy."
+            )
+        return (
+            _Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING,
+            _Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+        )
+    if (
+        conflict == _Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
+        and reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+    ):
+        raise invalid(
+            "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE cannot be used together "
+            "with WorkflowIdConflictPolicy WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING"
+        )
+    return conflict or _Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL, reuse
+
+
+def _already_started(run: Run, message: str) -> ServiceError:
+    ex = run.ex
+    return ServiceError(
+        Code.ALREADY_EXISTS,
+        f"{message} WorkflowId: {ex.workflow_id}, RunId: {ex.run_id}.",
+        WorkflowExecutionAlreadyStartedFailure(
+            start_request_id=ex.start_request_id, run_id=ex.run_id, first_execution_run_id=ex.first_run_id
+        ),
+    )
+
+
+def _attach(engine: Engine, run: Run, request: StartWorkflowExecutionRequest) -> tuple[Turn, ...]:
+    if not request.on_conflict_options.attach_request_id:
+        return ()
+    turn = engine.turn(run)
+    deliver(turn, WorkflowExecutionOptionsUpdatedEventAttributes(attached_request_id=request.request_id))
+    return (turn,)
+
+
+def _begin(engine: Engine, request: StartWorkflowExecutionRequest, before: tuple[Turn, ...]) -> Start:
+    run_id = engine.new_id()
+    now = engine.clock.now()
+    turn = starting.begin(
+        request.namespace,
+        run_id,
+        starting.from_request(request, run_id, now, engine.limits),
+        now,
+        engine.limits,
+        current_version=engine.definitions.current_version("workflow", request.workflow_type.name),
+        request_id=request.request_id,
+    )
+    return Start(run_id, run_id, True, None, (*before, turn))
+
+
+def _commit(engine: Engine, start: Start) -> int:
+    if start.run is None:
+        engine.runs.add(start.turns[-1].ex)
+    return engine.commit(*start.turns) if start.turns else start.run.ticket if start.run else 0
+
+
+async def start_workflow_execution(
+    engine: Engine, request: StartWorkflowExecutionRequest, metadata: Mapping[str, str]
+) -> StartWorkflowExecutionResponse:
+    start = await decide_start(engine, request)
+    if start.run is None:
+        starting.first_task(start.turns[-1])
+    await engine.journal.durable(_commit(engine, start))
+    status = start.run.ex.status if start.run is not None else start.turns[-1].ex.status
+    return StartWorkflowExecutionResponse(
+        run_id=start.run_id,
+        first_execution_run_id=start.first_run_id,
+        started=start.started,
+        status=status,  # type: ignore[arg-type]
+    )
+
+
+async def signal_with_start_workflow_execution(
+    engine: Engine, request: SignalWithStartWorkflowExecutionRequest, metadata: Mapping[str, str]
+) -> SignalWithStartWorkflowExecutionResponse:
+    """Signals the open run, or starts one with the signal right after its Started event: in one transaction."""
+    if not request.signal_name:
+        raise invalid("SignalName is not set on request.")
+    signal = WorkflowExecutionSignaledEventAttributes(
+        signal_name=request.signal_name,
+        input=request.signal_input if request.HasField("signal_input") else None,
+        identity=request.identity,
+        header=request.header if request.HasField("header") else None,
+        request_id=request.request_id,
+    )
+    plain = StartWorkflowExecutionRequest()
+    for field, value in request.ListFields():
+        if field.name in plain.DESCRIPTOR.fields_by_name:
+            target = getattr(plain, field.name)
+            if isinstance(target, Message):
+                target.CopyFrom(value)
+            elif hasattr(target, "extend"):
+                target.extend(value)
+            else:
+                setattr(plain, field.name, value)
+    if plain.workflow_id_conflict_policy in (0, _Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL) and (
+        plain.workflow_id_reuse_policy != _Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING
+    ):
+        plain.workflow_id_conflict_policy = _Conflict.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
+    start = await decide_start(engine, plain)
+    if start.run is not None and start.run.ex.open:
+        turn = engine.turn(start.run)
+        start.run.ex.first_task_time = min(start.run.ex.first_task_time, turn.now)
+        externals.signal(turn, signal)
+        ticket = engine.commit(*start.turns, turn)
+    else:
+        if start.run is None:
+            turn = start.turns[-1]
+            turn.append(turn.event(signal))
+            starting.first_task(turn)
+        ticket = _commit(engine, start)
+    await engine.journal.durable(ticket)
+    return SignalWithStartWorkflowExecutionResponse(
+        run_id=start.run_id, first_execution_run_id=start.first_run_id, started=start.run is None
+    )
+
+
+async def execute_multi_operation(
+    engine: Engine, request: ExecuteMultiOperationRequest, metadata: Mapping[str, str]
+) -> ExecuteMultiOperationResponse:
+    """Update-with-start: exactly a start and an update of the same workflow id."""
+    operations = request.operations
+    if len(operations) != 2 or not (
+        operations[0].HasField("start_workflow") and operations[1].HasField("update_workflow")
+    ):
+        raise invalid("Operations have to be exactly [Start, Update].")
+    start_request, update_request = operations[0].start_workflow, operations[1].update_workflow
+    if start_request.workflow_id != update_request.workflow_execution.workflow_id:
+        raise _multi_error(1, invalid("WorkflowId is not consistent with previous operation(s)"))
+    if update_request.workflow_execution.run_id:
+        raise _multi_error(
+            1,
+            invalid(
+                "RunId cannot be set for UpdateWorkflow as RunId is only known once the Workflow is started."
+            ),
+        )
+    try:
+        updating.check_update(update_request)
+    except ServiceError as error:
+        raise _multi_error(1, error) from None
+    return await _start_and_update(engine, start_request, update_request)
+
+
+async def _start_and_update(
+    engine: Engine,
+    start_request: StartWorkflowExecutionRequest,
+    update_request: UpdateWorkflowExecutionRequest,
+) -> ExecuteMultiOperationResponse:
+    update_id = update_request.request.meta.update_id
+    current = await engine.runs.latest(start_request.namespace, start_request.workflow_id)
+    known = current.ex.updates.get(update_id) if current is not None else None
+    attach = known is not None and (
+        known.stage is UpdateStage.COMPLETED or (current is not None and current.ex.open)
+    )
+    if attach and current is not None:
+        start = Start(current.ex.run_id, current.ex.first_run_id, False, current)
+    else:
+        try:
+            start = await decide_start(engine, start_request)
+        except ServiceError as error:
+            raise _multi_error(0, error) from None
+    run = start.run
+    try:
+        if run is None:
+            turn = start.turns[-1]
+            update = admit(turn, update_request.request)
+            starting.first_task(turn)
+            run = engine.runs.add(turn.ex)
+            engine.commit(*start.turns)
+        else:
+            update, _ = updating.admit_to(engine, run, update_request.request)
+        response = await updating.wait(engine, run, update, update_request.wait_policy.lifecycle_stage)
+    except ServiceError as error:
+        raise _multi_error(1, error) from None
+    await engine.journal.durable(run.ticket)
+    answer = ExecuteMultiOperationResponse()
+    answer.responses.add().start_workflow.CopyFrom(
+        StartWorkflowExecutionResponse(
+            run_id=start.run_id,
+            first_execution_run_id=start.first_run_id,
+            started=start.started,
+            status=run.ex.status,  # type: ignore[arg-type]
+        )
+    )
+    answer.responses.add().update_workflow.CopyFrom(response)
+    return answer
+
+
+def _multi_error(failed: int, error: ServiceError) -> ServiceError:
+    """One status for each operation: the failed one's own, ABORTED for the other. TEMPORAL.md, section 13.6."""
+    detail = MultiOperationExecutionFailure()
+    for index in range(2):
+        status = detail.statuses.add()
+        packed = Any()
+        if index == failed:
+            status.code, status.message = int(error.code), error.message
+            if error.detail is not None:
+                packed.Pack(error.detail)
+                status.details.append(packed)
+        else:
+            status.code, status.message = int(Code.ABORTED), "Operation was aborted."
+            packed.Pack(MultiOperationExecutionAborted())
+            status.details.append(packed)
+    name = "Start" if failed == 0 else "Update"
+    return ServiceError(error.code, f"{name} failed: {error.message}", detail)
+
+
+HANDLERS: Handlers = {
+    "StartWorkflowExecution": start_workflow_execution,
+    "SignalWithStartWorkflowExecution": signal_with_start_workflow_execution,
+    "ExecuteMultiOperation": execute_multi_operation,
+}

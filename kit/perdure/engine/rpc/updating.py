@@ -1,0 +1,126 @@
+"""Updates as callers see them: send one and wait for a stage, or ask how far it got. TEMPORAL.md, section 13."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import UpdateWorkflowExecutionLifecycleStage, WorkflowExecutionStatus
+from temporalio.api.errordetails.v1 import WorkflowNotReadyFailure
+from temporalio.api.update.v1 import Request, UpdateRef
+from temporalio.api.workflowservice.v1 import (
+    PollWorkflowExecutionUpdateRequest,
+    PollWorkflowExecutionUpdateResponse,
+    UpdateWorkflowExecutionRequest,
+    UpdateWorkflowExecutionResponse,
+)
+
+from perdure.engine.errors import Code, ServiceError, invalid, not_found
+from perdure.engine.protos import SECOND
+from perdure.engine.rpc.common import COMPLETED, Handlers, check_chain, find_run
+from perdure.engine.runs import Run
+from perdure.engine.state import Update, UpdateStage
+from perdure.engine.updates import admit
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+_Stage = UpdateWorkflowExecutionLifecycleStage
+_ACCEPTED = _Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED
+_STAGES = {
+    UpdateStage.ADMITTED: _Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ADMITTED,
+    UpdateStage.SENT: _Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ADMITTED,
+    UpdateStage.ACCEPTED: _ACCEPTED,
+    UpdateStage.COMPLETED: _Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED,
+    UpdateStage.REJECTED: _Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED,
+}
+
+
+def check_update(request: UpdateWorkflowExecutionRequest) -> None:
+    if not request.request.meta.update_id:
+        raise invalid("UpdateId is not set on request.")
+    if not request.request.input.name:
+        raise invalid("Update name is not set on request.")
+    if request.wait_policy.lifecycle_stage == _Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ADMITTED:
+        raise invalid("wait_policy: ADMITTED is not a stage to wait for; use ACCEPTED or COMPLETED.")
+
+
+async def update_workflow_execution(
+    engine: Engine, request: UpdateWorkflowExecutionRequest, metadata: Mapping[str, str]
+) -> UpdateWorkflowExecutionResponse:
+    check_update(request)
+    run = await find_run(engine, request.namespace, request.workflow_execution)
+    check_chain(run, request.first_execution_run_id)
+    update, _ = admit_to(engine, run, request.request)
+    return await wait(engine, run, update, request.wait_policy.lifecycle_stage)
+
+
+def admit_to(engine: Engine, run: Run, request: Request) -> tuple[Update, int]:
+    """Admits an update to a run, or finds the one of that id. Refuses while the workflow task keeps failing."""
+    if request.meta.update_id not in run.ex.updates and run.ex.task_failures >= 3:
+        raise ServiceError(
+            Code.FAILED_PRECONDITION,
+            "Unable to perform workflow execution update due to Workflow Task in failed state.",
+            WorkflowNotReadyFailure(),
+        )
+    turn = engine.turn(run)
+    update = admit(turn, request)
+    return update, engine.commit(turn)
+
+
+async def wait(engine: Engine, run: Run, update: Update, stage: int) -> UpdateWorkflowExecutionResponse:
+    """Waits until the update reaches `stage` (at the longest 20 s), and tells how far it is."""
+    await _reach(engine, run, update, stage or _ACCEPTED)
+    await engine.journal.durable(run.ticket)
+    return UpdateWorkflowExecutionResponse(
+        update_ref=UpdateRef(
+            workflow_execution=WorkflowExecution(workflow_id=run.ex.workflow_id, run_id=run.ex.run_id),
+            update_id=update.update_id,
+        ),
+        outcome=update.outcome,
+        stage=_STAGES[update.stage],
+    )
+
+
+async def _reach(engine: Engine, run: Run, update: Update, stage: int) -> None:
+    end = engine.clock.now() + engine.limits.long_poll
+    while _STAGES[update.stage] < stage:
+        if not run.ex.open and update.stage in (UpdateStage.ADMITTED, UpdateStage.SENT):
+            _raise_aborted(run)
+        remaining = end - engine.clock.now()
+        if remaining <= 0 or not await run.change(remaining / SECOND):
+            return
+
+
+def _raise_aborted(run: Run) -> None:
+    if (
+        run.ex.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW
+        or run.ex.new_run_id
+    ):
+        raise ServiceError(
+            Code.UNAVAILABLE, "workflow operation can not be applied because workflow is closing"
+        )
+    raise not_found(COMPLETED)
+
+
+async def poll_workflow_execution_update(
+    engine: Engine, request: PollWorkflowExecutionUpdateRequest, metadata: Mapping[str, str]
+) -> PollWorkflowExecutionUpdateResponse:
+    run = await find_run(engine, request.namespace, request.update_ref.workflow_execution)
+    update = run.ex.updates.get(request.update_ref.update_id)
+    if update is None:
+        raise not_found(f"update {request.update_ref.update_id!r} not found")
+    await _reach(engine, run, update, request.wait_policy.lifecycle_stage)
+    await engine.journal.durable(run.ticket)
+    response = PollWorkflowExecutionUpdateResponse(
+        outcome=update.outcome, stage=_STAGES[update.stage], update_ref=request.update_ref
+    )
+    response.update_ref.workflow_execution.run_id = run.ex.run_id
+    return response
+
+
+HANDLERS: Handlers = {
+    "UpdateWorkflowExecution": update_workflow_execution,
+    "PollWorkflowExecutionUpdate": poll_workflow_execution_update,
+}

@@ -1,0 +1,232 @@
+"""The worker's side of workflow tasks. TEMPORAL.md, sections 1.3, 7 and 14."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
+from temporalio.api.enums.v1 import CommandType, TaskQueueKind, WorkflowTaskFailedCause
+from temporalio.api.history.v1 import History, HistoryEvent
+from temporalio.api.query.v1 import WorkflowQueryResult
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    PollWorkflowTaskQueueRequest,
+    PollWorkflowTaskQueueResponse,
+    RespondQueryTaskCompletedRequest,
+    RespondWorkflowTaskCompletedRequest,
+    RespondWorkflowTaskCompletedResponse,
+    RespondWorkflowTaskFailedRequest,
+    RespondWorkflowTaskFailedResponse,
+    ShutdownWorkerRequest,
+    ShutdownWorkerResponse,
+)
+
+from perdure.engine import completion, updates
+from perdure.engine.errors import invalid, not_found
+from perdure.engine.matching import Offer, QueueKey
+from perdure.engine.processes import is_own
+from perdure.engine.protos import SECOND, timestamp
+from perdure.engine.rpc import activity_worker
+from perdure.engine.rpc.common import Handlers, Token, token_run
+from perdure.engine.runs import Query, Run
+from perdure.engine.state import Execution, WorkflowTask
+from perdure.engine.workflow_tasks import fail_task, start_task, virtual_events
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+
+async def poll_workflow_task_queue(
+    engine: Engine, request: PollWorkflowTaskQueueRequest, metadata: Mapping[str, str]
+) -> PollWorkflowTaskQueueResponse:
+    if not request.task_queue.name:
+        raise invalid("TaskQueue is not set on request.")
+    key = QueueKey(request.namespace, request.task_queue.name, "workflow")
+    sticky = request.task_queue.kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY
+
+    def accepts(offer: Offer) -> bool:
+        return engine.accepts(request.identity, offer)
+
+    while True:
+        offer = await engine.matching.poll(
+            key, request.identity, request.worker_instance_key, accepts, engine.limits.worker_poll / SECOND
+        )
+        if offer is None:
+            return PollWorkflowTaskQueueResponse()
+        if not offer.valid():
+            continue
+        run = engine.runs.in_memory(offer.run_id)
+        if run is None:
+            continue
+        if offer.what == "query":
+            if query := run.queries.get(str(offer.id)):
+                await engine.journal.durable(run.ticket)
+                return _query_task(run, query, sticky)
+            continue
+        response, ticket = start_for(engine, run, request.identity, sticky)
+        # a worker in this process shares the engine's fate: it may begin before the commit
+        if not is_own(request.identity):
+            await _committed(engine, run, ticket)
+        return response
+
+
+async def _committed(engine: Engine, run: Run, ticket: int) -> None:
+    """Waits for the commit; if the caller goes meanwhile, the task that it will never see is ended at once."""
+    try:
+        await engine.journal.durable(ticket)
+    except asyncio.CancelledError:
+        engine.retry_now(run)
+        raise
+
+
+def start_for(
+    engine: Engine, run: Run, identity: str, sticky: bool
+) -> tuple[PollWorkflowTaskQueueResponse, int]:
+    """Starts the pending task of a run for a worker; with the events since its last task only if its cache is warm."""
+    ex = run.ex
+    turn = engine.turn(run)
+    task = start_task(turn, identity, engine.new_id())
+    response = PollWorkflowTaskQueueResponse(
+        task_token=_token(ex, task),
+        workflow_execution=WorkflowExecution(workflow_id=ex.workflow_id, run_id=ex.run_id),
+        workflow_type=WorkflowType(name=ex.workflow_type),
+        previous_started_event_id=ex.previous_started_id,
+        started_event_id=task.started_id,
+        attempt=task.attempt,
+        workflow_execution_task_queue=TaskQueue(
+            name=ex.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL
+        ),
+        scheduled_time=timestamp(task.scheduled_time),
+        started_time=timestamp(task.started_time),
+        messages=updates.outgoing(ex, task),
+    )
+    events: list[HistoryEvent] = ex.events[ex.previous_started_id :] if sticky else ex.events
+    response.history.events.extend(events)
+    if task.virtual:
+        response.history.events.extend(virtual_events(turn, task))
+    for query in run.queries.values():
+        if query.task_stamp is None:
+            query.task_stamp = task.stamp
+            response.queries[query.id].CopyFrom(query.query)
+    return response, engine.commit(turn)
+
+
+def _token(ex: Execution, task: WorkflowTask) -> bytes:
+    return Token(
+        ex.namespace, ex.workflow_id, ex.run_id, task.scheduled_id, task.request_id, task.attempt
+    ).encode()
+
+
+def _query_task(run: Run, query: Query, sticky: bool) -> PollWorkflowTaskQueueResponse:
+    ex = run.ex
+    token = Token(ex.namespace, ex.workflow_id, ex.run_id, 0, query.id)
+    return PollWorkflowTaskQueueResponse(
+        task_token=token.encode(),
+        workflow_execution=WorkflowExecution(workflow_id=ex.workflow_id, run_id=ex.run_id),
+        workflow_type=WorkflowType(name=ex.workflow_type),
+        previous_started_event_id=ex.previous_started_id,
+        started_event_id=ex.previous_started_id,
+        attempt=1,
+        history=History() if sticky else History(events=ex.events),
+        query=query.query,
+        workflow_execution_task_queue=TaskQueue(
+            name=ex.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL
+        ),
+    )
+
+
+async def _find_task(engine: Engine, token_bytes: bytes) -> tuple[Run, WorkflowTask]:
+    """The started task of a token. Raises NOT_FOUND when it is another one by now."""
+    token = Token.decode(token_bytes)
+    run = await token_run(engine, token)
+    task = run.ex.task
+    if (
+        task is None
+        or not task.started
+        or (task.scheduled_id, task.request_id, task.attempt) != (token.id, token.started, token.attempt)
+    ):
+        raise not_found("Workflow task not found.")
+    return run, task
+
+
+async def respond_workflow_task_completed(
+    engine: Engine, request: RespondWorkflowTaskCompletedRequest, metadata: Mapping[str, str]
+) -> RespondWorkflowTaskCompletedResponse:
+    run, _ = await _find_task(engine, request.task_token)
+    await _recall_child_ids(engine, run, request)
+    run, task = await _find_task(engine, request.task_token)  # a look-up may have let time pass
+    identity = request.identity or task.identity
+    turn = engine.turn(run)
+    outcome = completion.complete(turn, request, engine.new_id)
+    # the worker's slots are its own business: whatever it asked for eagerly, it has reserved
+    eager = outcome.eager if activity_worker.may_start_eagerly(engine, run, identity) else []
+    completion.offer_rest(turn, [i for i in outcome.eager if i not in eager])
+    engine.commit(turn)
+    _answer_queries(run, request.query_results.items())
+    response = RespondWorkflowTaskCompletedResponse(reset_history_event_id=outcome.reset_to)
+    for scheduled_id in eager:
+        response.activity_tasks.append(activity_worker.start_for(engine, run, scheduled_id, identity))
+    pending = run.ex.task
+    if request.return_new_workflow_task and pending is not None and not pending.started and run.ex.open:
+        warm = bool(request.sticky_attributes.worker_task_queue.name)
+        response.workflow_task.CopyFrom(start_for(engine, run, identity, warm)[0])
+    await engine.journal.durable(run.ticket)
+    if outcome.error is not None:
+        raise outcome.error
+    return response
+
+
+async def _recall_child_ids(engine: Engine, run: Run, request: RespondWorkflowTaskCompletedRequest) -> None:
+    """Brings the last run of each child id into memory, where the reuse policy is decided."""
+    for command in request.commands:
+        if command.command_type == CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION:
+            attributes = command.start_child_workflow_execution_command_attributes
+            await engine.runs.latest(attributes.namespace or run.ex.namespace, attributes.workflow_id)
+
+
+def _answer_queries(run: Run, results: Iterable[tuple[str, WorkflowQueryResult]]) -> None:
+    for query_id, result in results:
+        query = run.queries.get(query_id)
+        if query is not None and not query.answer.done():
+            answer = RespondQueryTaskCompletedRequest(
+                completed_type=result.result_type,
+                query_result=result.answer if result.HasField("answer") else None,
+                error_message=result.error_message,
+                failure=result.failure if result.HasField("failure") else None,
+            )
+            query.answer.set_result(answer)
+
+
+async def respond_workflow_task_failed(
+    engine: Engine, request: RespondWorkflowTaskFailedRequest, metadata: Mapping[str, str]
+) -> RespondWorkflowTaskFailedResponse:
+    run, _ = await _find_task(engine, request.task_token)
+    turn = engine.turn(run)
+    failure = request.failure if request.HasField("failure") else None
+    cause = (
+        request.cause or WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+    )
+    fail_task(turn, cause, failure, request.identity)
+    engine.commit(turn)
+    await engine.journal.durable(run.ticket)
+    return RespondWorkflowTaskFailedResponse()
+
+
+async def shutdown_worker(
+    engine: Engine, request: ShutdownWorkerRequest, metadata: Mapping[str, str]
+) -> ShutdownWorkerResponse:
+    """A worker leaves: its waiting polls end now, not in a minute, and its sticky queue is given up."""
+    engine.matching.end_polls(request.worker_instance_key)
+    if request.sticky_task_queue:
+        engine.leave_sticky_queue(request.sticky_task_queue)
+    return ShutdownWorkerResponse()
+
+
+HANDLERS: Handlers = {
+    "PollWorkflowTaskQueue": poll_workflow_task_queue,
+    "RespondWorkflowTaskCompleted": respond_workflow_task_completed,
+    "RespondWorkflowTaskFailed": respond_workflow_task_failed,
+    "ShutdownWorker": shutdown_worker,
+}

@@ -1,0 +1,153 @@
+"""Runs as the shell holds them: the pure state, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from temporalio.api.enums.v1 import WorkflowExecutionStatus, WorkflowIdReusePolicy
+from temporalio.api.query.v1 import WorkflowQuery
+from temporalio.api.workflowservice.v1 import RespondQueryTaskCompletedRequest
+
+from perdure.engine.journal import Journal
+from perdure.engine.records import RunRecords
+from perdure.engine.recovery import recover
+from perdure.engine.state import Execution
+
+FAILED = frozenset(  # how a run must have ended for ALLOW_DUPLICATE_FAILED_ONLY
+    (
+        WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED,
+        WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED,
+        WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED,
+        WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT,
+    )
+)
+
+
+@dataclass(eq=False, slots=True)
+class Query:
+    """A question to a run. `answer` carries the worker's reply, buffered and direct ones in the same form."""
+
+    id: str
+    query: WorkflowQuery
+    answer: asyncio.Future[RespondQueryTaskCompletedRequest]
+    task_stamp: int | None = None  # of the workflow task that carries it; None while it waits for one
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """One run in memory. `ticket`: of its last append; `armed`: the deadline that lies in the timer heap."""
+
+    ex: Execution
+    ticket: int = 0
+    armed: int | None = None
+    revision: int = 0
+    queries: dict[str, Query] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        """Everyone who waits for a change looks again."""
+        self.revision += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def change(self, seconds: float | None = None) -> bool:
+        """Waits for the next change; False after `seconds` without one."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Runs:
+    """Open runs, and the closed ones that were last asked for. Reading a closed run goes to the journal."""
+
+    def __init__(self, journal: Journal, keep_closed: int = 200) -> None:
+        self._journal = journal
+        self._open: dict[str, Run] = {}
+        self._closed: OrderedDict[str, Run] = OrderedDict()
+        self._keep_closed = keep_closed
+        self._current: dict[tuple[str, str], str] = {}  # (namespace, workflow id) -> the newest run in memory
+        self._ever: set[tuple[str, str]] = set()
+
+    def remember_ids(self) -> None:
+        """Learns which workflow ids the file holds, so that a new id needs no look-up."""
+        self._ever.update(self._journal.workflow_ids())
+
+    def add(self, ex: Execution) -> Run:
+        run = Run(ex)
+        if ex.open:
+            self._open[ex.run_id] = run
+        key = (ex.namespace, ex.workflow_id)
+        self._current[key] = ex.run_id
+        self._ever.add(key)
+        return run
+
+    def close(self, run: Run) -> None:
+        """The run is closed: it moves among those that memory may forget."""
+        self._open.pop(run.ex.run_id, None)
+        self._keep(run)
+
+    def _keep(self, run: Run) -> None:
+        self._closed[run.ex.run_id] = run
+        self._closed.move_to_end(run.ex.run_id)
+        while len(self._closed) > self._keep_closed:
+            run_id, old = self._closed.popitem(last=False)
+            key = (old.ex.namespace, old.ex.workflow_id)
+            if self._current.get(key) == run_id:
+                del self._current[key]
+
+    def open(self) -> list[Run]:
+        return list(self._open.values())
+
+    def in_memory(self, run_id: str) -> Run | None:
+        return self._open.get(run_id) or self._closed.get(run_id)
+
+    def open_run(self, namespace: str, workflow_id: str) -> Run | None:
+        """The open run of a workflow id. Open runs are always in memory."""
+        run = self._open.get(self._current.get((namespace, workflow_id), ""))
+        return run if run is not None and run.ex.open else None
+
+    def known(self, namespace: str, workflow_id: str) -> bool:
+        """Whether there ever was a run of this workflow id."""
+        return (namespace, workflow_id) in self._ever
+
+    def may_reuse(self, namespace: str, workflow_id: str, policy: int) -> bool:
+        """Whether a workflow id without an open run may be started again. Its newest run must be in memory, if there is one."""
+        if policy == WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE:
+            return not self.known(namespace, workflow_id)
+        if policy == WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY:
+            last = self.in_memory(self._current.get((namespace, workflow_id), ""))
+            return last is None or last.ex.status in FAILED
+        return True
+
+    async def latest(self, namespace: str, workflow_id: str) -> Run | None:
+        """The newest run of a workflow id, open or closed."""
+        key = (namespace, workflow_id)
+        if run := self.in_memory(self._current.get(key, "")):
+            return run
+        if key not in self._ever:
+            return None
+        summary = await self._journal.latest_run(namespace, workflow_id)
+        run = None if summary is None else await self.get(namespace, workflow_id, summary.run_id)
+        if run is not None and self.in_memory(self._current.get(key, "")) is None:
+            self._current[key] = run.ex.run_id
+        return self.in_memory(self._current.get(key, ""))
+
+    async def get(self, namespace: str, workflow_id: str, run_id: str) -> Run | None:
+        """A run by its id; None if there is none, or it is of another workflow id."""
+        run = self.in_memory(run_id)
+        if run is None:
+            records = await self._journal.read_run(run_id)
+            run = self.in_memory(run_id) or (self._load(records) if records is not None else None)
+        if run is None or (run.ex.namespace, run.ex.workflow_id) != (namespace, workflow_id):
+            return None
+        return run
+
+    def _load(self, records: RunRecords) -> Run:
+        run = Run(recover(records))
+        self._keep(run)
+        return run

@@ -1,0 +1,63 @@
+"""The service: one method for each RPC, found by its name.
+
+The handlers stand in `rpc`, grouped as callers meet them. Each validates, lets the pure core decide, commits, and answers after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import Message
+
+from perdure.engine.errors import Code, ServiceError
+from perdure.engine.rpc import (
+    activity_worker,
+    executions,
+    info,
+    queries,
+    reading,
+    start,
+    updating,
+    workflow_worker,
+)
+from perdure.engine.rpc.common import Handlers
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+HANDLERS: Handlers = {
+    **info.HANDLERS,
+    **start.HANDLERS,
+    **executions.HANDLERS,
+    **reading.HANDLERS,
+    **queries.HANDLERS,
+    **updating.HANDLERS,
+    **workflow_worker.HANDLERS,
+    **activity_worker.HANDLERS,
+}
+
+
+class Service:
+    """`call` answers any RPC of WorkflowService, OperatorService and TestService."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def call(self, method: str, request: Message, metadata: Mapping[str, str] = {}) -> Message:
+        """Answers one request.
+
+        Args:
+            method: the RPC's bare name, such as "StartWorkflowExecution".
+            request: its XRequest message.
+            metadata: the call's headers, lower case.
+
+        Raises:
+            ServiceError: the request is answered with an error. UNIMPLEMENTED for RPCs that perdure has not got.
+        """
+        handler = HANDLERS.get(method)
+        if handler is None:
+            raise ServiceError(Code.UNIMPLEMENTED, f"perdure's engine does not implement {method} yet")
+        if (namespace := getattr(request, "namespace", "")) and isinstance(namespace, str):
+            info.check_namespace(namespace)
+        return await handler(self._engine, request, metadata)

@@ -1,0 +1,281 @@
+"""The first events of a run: by request, as a child, as the next run of a chain. TEMPORAL.md, sections 10 to 12."""
+
+from __future__ import annotations
+
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
+from temporalio.api.enums.v1 import ContinueAsNewInitiator, TaskQueueKind
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import (
+    StartChildWorkflowExecutionInitiatedEventAttributes,
+    WorkflowExecutionContinuedAsNewEventAttributes,
+    WorkflowExecutionStartedEventAttributes,
+)
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflow.v1 import VersioningOverride
+from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
+
+from perdure.engine.errors import Code, ServiceError, invalid
+from perdure.engine.limits import Limits
+from perdure.engine.protos import duration, from_duration, timestamp
+from perdure.engine.records import ExecutionStarted
+from perdure.engine.retries import check_policy, fill_policy
+from perdure.engine.state import Execution
+from perdure.engine.turn import Turn
+from perdure.engine.workflow_tasks import schedule_task
+
+
+def check_start(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
+    """Raises INVALID_ARGUMENT for a start that the server would refuse."""
+    for name, value in (
+        ("WorkflowId", request.workflow_id),
+        ("WorkflowType", request.workflow_type.name),
+        ("TaskQueue", request.task_queue.name),
+    ):
+        if not value:
+            raise invalid(f"{name} is not set on request.")
+        if len(value.encode()) > limits.id_length:
+            raise invalid(f"{name} length exceeds limit: {len(value.encode())} > {limits.id_length} bytes.")
+    if len(request.request_id.encode()) > limits.id_length:
+        raise invalid("RequestId length exceeds limit.")
+    for name in (
+        "workflow_execution_timeout",
+        "workflow_run_timeout",
+        "workflow_task_timeout",
+        "workflow_start_delay",
+    ):
+        if from_duration(getattr(request, name)) < 0:
+            raise invalid(f"Invalid {name}: it cannot be negative.")
+    if request.HasField("retry_policy"):
+        check_policy(request.retry_policy)
+    if request.cron_schedule:
+        raise ServiceError(
+            Code.UNIMPLEMENTED,
+            "cron_schedule: perdure's engine has no cron schedules yet; start the workflow from a loop with a timer, "
+            "or connect to a Temporal cluster",
+        )
+    if request.input.ByteSize() > limits.blob_error:
+        raise invalid(
+            f"Blob data size exceeds limit: input has {request.input.ByteSize()} bytes, limit {limits.blob_error}."
+        )
+    if request.memo.ByteSize() > limits.memo_error:
+        raise invalid(f"Memo exceeds size limit of {limits.memo_error} bytes.")
+
+
+def from_request(
+    request: StartWorkflowExecutionRequest, run_id: str, now: int, limits: Limits
+) -> WorkflowExecutionStartedEventAttributes:
+    """Event 1 of a run that a client starts."""
+    attributes = WorkflowExecutionStartedEventAttributes(
+        workflow_id=request.workflow_id,
+        workflow_type=request.workflow_type,
+        task_queue=_normal(request.task_queue.name),
+        input=request.input if request.HasField("input") else None,
+        original_execution_run_id=run_id,
+        first_execution_run_id=run_id,
+        identity=request.identity,
+        attempt=1,
+        header=request.header if request.HasField("header") else None,
+        first_workflow_task_backoff=duration(from_duration(request.workflow_start_delay)),
+        retry_policy=fill_policy(request.retry_policy) if request.HasField("retry_policy") else None,
+        memo=request.memo if request.HasField("memo") else None,
+        search_attributes=request.search_attributes if request.HasField("search_attributes") else None,
+        completion_callbacks=request.completion_callbacks,
+        versioning_override=request.versioning_override if request.HasField("versioning_override") else None,
+        priority=request.priority if request.HasField("priority") else None,
+        eager_execution_accepted=False,
+    )
+    if request.HasField("continued_failure"):
+        attributes.continued_failure.CopyFrom(request.continued_failure)
+    if request.HasField("last_completion_result"):
+        attributes.last_completion_result.CopyFrom(request.last_completion_result)
+    _set_timeouts(
+        attributes,
+        from_duration(request.workflow_execution_timeout),
+        from_duration(request.workflow_run_timeout),
+        from_duration(request.workflow_task_timeout),
+        limits,
+    )
+    if limit := from_duration(request.workflow_execution_timeout):
+        end = now + from_duration(request.workflow_start_delay) + limit
+        attributes.workflow_execution_expiration_time.CopyFrom(timestamp(end))
+    return attributes
+
+
+def _normal(name: str) -> TaskQueue:
+    return TaskQueue(name=name, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
+
+
+def _set_timeouts(
+    attributes: WorkflowExecutionStartedEventAttributes, execution: int, run: int, task: int, limits: Limits
+) -> None:
+    """Run timeout capped by execution timeout, task timeout by run timeout and 120 s; what was not given stays unset."""
+    if execution:
+        run = min(run or execution, execution)
+        attributes.workflow_execution_timeout.CopyFrom(duration(execution))
+    task = min(task or limits.default_task_timeout, limits.max_task_timeout)
+    if run:
+        task = min(task, run)
+        attributes.workflow_run_timeout.CopyFrom(duration(run))
+    attributes.workflow_task_timeout.CopyFrom(duration(task))
+
+
+def from_child(
+    parent: Execution,
+    initiated_id: int,
+    initiated: StartChildWorkflowExecutionInitiatedEventAttributes,
+    run_id: str,
+    now: int,
+    limits: Limits,
+) -> WorkflowExecutionStartedEventAttributes:
+    """Event 1 of a child workflow."""
+    root = parent.started.root_workflow_execution
+    if not root.workflow_id:
+        root = WorkflowExecution(workflow_id=parent.workflow_id, run_id=parent.run_id)
+    attributes = WorkflowExecutionStartedEventAttributes(
+        workflow_id=initiated.workflow_id,
+        workflow_type=initiated.workflow_type,
+        parent_workflow_namespace=parent.namespace,
+        parent_workflow_execution=WorkflowExecution(workflow_id=parent.workflow_id, run_id=parent.run_id),
+        parent_initiated_event_id=initiated_id,
+        root_workflow_execution=root,
+        task_queue=_normal(initiated.task_queue.name),
+        input=initiated.input if initiated.HasField("input") else None,
+        original_execution_run_id=run_id,
+        first_execution_run_id=run_id,
+        attempt=1,
+        header=initiated.header if initiated.HasField("header") else None,
+        first_workflow_task_backoff=duration(0),
+        retry_policy=fill_policy(initiated.retry_policy) if initiated.HasField("retry_policy") else None,
+        memo=initiated.memo if initiated.HasField("memo") else None,
+        search_attributes=initiated.search_attributes if initiated.HasField("search_attributes") else None,
+        versioning_override=initiated.versioning_override
+        if initiated.HasField("versioning_override")
+        else None,
+        priority=initiated.priority if initiated.HasField("priority") else None,
+    )
+    execution = from_duration(initiated.workflow_execution_timeout)
+    _set_timeouts(
+        attributes,
+        execution,
+        from_duration(initiated.workflow_run_timeout),
+        from_duration(initiated.workflow_task_timeout),
+        limits,
+    )
+    if execution:
+        attributes.workflow_execution_expiration_time.CopyFrom(timestamp(now + execution))
+    return attributes
+
+
+def from_continue_as_new(
+    ex: Execution, event: WorkflowExecutionContinuedAsNewEventAttributes, limits: Limits
+) -> WorkflowExecutionStartedEventAttributes:
+    """Event 1 of the next run of a workflow that continued as new."""
+    attributes = _next_run(ex, ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW, 1)
+    attributes.workflow_type.CopyFrom(event.workflow_type)
+    attributes.task_queue.CopyFrom(_normal(event.task_queue.name or ex.task_queue))
+    for name in ("input", "header", "memo", "search_attributes", "last_completion_result"):
+        attributes.ClearField(name)
+        if event.HasField(name):
+            getattr(attributes, name).CopyFrom(getattr(event, name))
+    if event.HasField("failure"):
+        attributes.continued_failure.CopyFrom(event.failure)
+    attributes.first_workflow_task_backoff.CopyFrom(event.backoff_start_interval)
+    _set_timeouts(
+        attributes,
+        from_duration(ex.started.workflow_execution_timeout),
+        from_duration(event.workflow_run_timeout) or from_duration(ex.started.workflow_run_timeout),
+        from_duration(event.workflow_task_timeout) or ex.task_timeout,
+        limits,
+    )
+    return attributes
+
+
+def from_retry(
+    ex: Execution, failure: Failure, delay: int, last_result: Payloads | None
+) -> WorkflowExecutionStartedEventAttributes:
+    """Event 1 of the next attempt of a workflow with a retry policy."""
+    attributes = _next_run(ex, ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY, ex.started.attempt + 1)
+    attributes.continued_failure.CopyFrom(failure)
+    attributes.first_workflow_task_backoff.CopyFrom(duration(delay))
+    if last_result is not None:
+        attributes.last_completion_result.CopyFrom(last_result)
+    return attributes
+
+
+def _next_run(
+    ex: Execution, initiator: ContinueAsNewInitiator.ValueType, attempt: int
+) -> WorkflowExecutionStartedEventAttributes:
+    """What every next run of a chain takes over from the run before; the version is chosen anew."""
+    attributes = WorkflowExecutionStartedEventAttributes()
+    attributes.CopyFrom(ex.started)
+    for name in ("continued_failure", "versioning_override", "original_execution_run_id"):
+        attributes.ClearField(name)
+    attributes.continued_execution_run_id = ex.run_id
+    attributes.first_execution_run_id = ex.first_run_id
+    attributes.initiator = initiator
+    attributes.attempt = attempt
+    attributes.eager_execution_accepted = False
+    attributes.memo.CopyFrom(ex.memo)
+    attributes.search_attributes.CopyFrom(ex.search_attributes)
+    return attributes
+
+
+def begin(
+    namespace: str,
+    run_id: str,
+    attributes: WorkflowExecutionStartedEventAttributes,
+    now: int,
+    limits: Limits,
+    *,
+    current_version: str = "",
+    request_id: str = "",
+) -> Turn:
+    """A new run: its Started event. The caller adds what comes before the first workflow task, then calls `first_task`.
+
+    Args:
+        current_version: the definition version to pin the run to when `attributes` names no versioning override.
+    """
+    if not attributes.original_execution_run_id:
+        attributes.original_execution_run_id = run_id
+    if current_version and not attributes.HasField("versioning_override"):
+        attributes.versioning_override.CopyFrom(pin(attributes.workflow_type.name, current_version))
+    ex = Execution(namespace, attributes.workflow_id, run_id, attributes, now, start_request_id=request_id)
+    turn = Turn(ex, now, limits)
+    turn.add(attributes)
+    turn.records.insert(0, _record(ex))
+    return turn
+
+
+def pin(workflow_type: str, version: str) -> VersioningOverride:
+    """The override that pins a run to a definition version: a deployment named as the workflow type, its build id the version."""
+    override = VersioningOverride()
+    override.pinned.behavior = VersioningOverride.PinnedOverrideBehavior.PINNED_OVERRIDE_BEHAVIOR_PINNED
+    override.pinned.version.deployment_name = workflow_type
+    override.pinned.version.build_id = version
+    return override
+
+
+def first_task(turn: Turn) -> None:
+    """Schedules the first workflow task, unless it is delayed: then a timer does."""
+    if turn.ex.first_task_time <= turn.now:
+        schedule_task(turn)
+
+
+def _record(ex: Execution) -> ExecutionStarted:
+    started = ex.started
+    return ExecutionStarted(
+        namespace=ex.namespace,
+        workflow_id=ex.workflow_id,
+        run_id=ex.run_id,
+        first_run_id=ex.first_run_id,
+        workflow_type=ex.workflow_type,
+        task_queue=ex.task_queue,
+        start_time=ex.start_time,
+        execution_time=ex.first_task_time,
+        request_id=ex.start_request_id,
+        version=ex.version,
+        parent_workflow_id=started.parent_workflow_execution.workflow_id,
+        parent_run_id=started.parent_workflow_execution.run_id,
+        memo=started.memo if started.HasField("memo") else None,
+        search_attributes=started.search_attributes if started.HasField("search_attributes") else None,
+    )

@@ -1,0 +1,235 @@
+"""The state of one run: values only.
+
+`fold.apply` is the one place that changes it for an event, live and on recovery alike. What Temporal keeps in mutable state
+without an event (attempts, stickiness, the buffer, admitted updates) stands here too, and changes in the decision modules.
+All times are ns since the epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from temporalio.api.common.v1 import Memo, Payloads, RetryPolicy, SearchAttributes
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import (
+    ActivityTaskScheduledEventAttributes,
+    HistoryEvent,
+    RequestCancelExternalWorkflowExecutionInitiatedEventAttributes,
+    SignalExternalWorkflowExecutionInitiatedEventAttributes,
+    StartChildWorkflowExecutionInitiatedEventAttributes,
+    WorkflowExecutionStartedEventAttributes,
+)
+from temporalio.api.update.v1 import Outcome, Request
+
+from perdure.engine.protos import from_duration, from_timestamp
+
+RUNNING = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
+
+
+@dataclass(slots=True)
+class WorkflowTask:
+    """The pending workflow task; a run has one at most.
+
+    `virtual`: its Scheduled and Started events are not in the history (yet): a later attempt ("transient"), or one made only to carry
+    updates ("speculative"). Their ids are then those that the events will get.
+    """
+
+    scheduled_id: int
+    scheduled_time: int
+    attempt: int
+    timeout: int
+    queue: str
+    sticky: bool = False
+    virtual: bool = False
+    speculative: bool = False
+    original_scheduled_time: int = 0  # of the first in a chain of heartbeats
+    started_id: int = 0  # 0 while it is not started
+    started_time: int = 0
+    identity: str = ""
+    request_id: str = ""
+    suggest_continue_as_new: bool = False
+    history_size: int = 0
+    stamp: int = 0  # differs for each task that was ever offered, so that stale offers and tokens are known
+
+    @property
+    def started(self) -> bool:
+        return self.started_id != 0
+
+
+@dataclass(slots=True)
+class Activity:
+    """A pending activity. The attempt counts from 1; `due_time` is when the current attempt may start."""
+
+    scheduled_id: int
+    attributes: ActivityTaskScheduledEventAttributes
+    scheduled_time: int
+    due_time: int
+    attempt: int = 1
+    started_time: int = 0  # 0 while the current attempt is not started
+    identity: str = ""
+    process: str = ""
+    heartbeat_time: int = 0
+    heartbeat_details: Payloads | None = None
+    last_failure: Failure | None = None
+    last_identity: str = ""
+    last_ended_time: int = 0
+    cancel_requested_id: int = 0
+    offered: bool = False  # the current attempt lies in its task queue
+    stamp: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.attributes.activity_id
+
+    @property
+    def policy(self) -> RetryPolicy:
+        return self.attributes.retry_policy
+
+    @property
+    def started(self) -> bool:
+        return self.started_time != 0
+
+    @property
+    def expiration(self) -> int | None:
+        """When schedule-to-close runs out."""
+        limit = from_duration(self.attributes.schedule_to_close_timeout)
+        return self.scheduled_time + limit if limit else None
+
+
+@dataclass(slots=True)
+class Timer:
+    timer_id: str
+    started_id: int
+    fire_time: int
+
+
+@dataclass(slots=True)
+class Child:
+    initiated_id: int
+    attributes: StartChildWorkflowExecutionInitiatedEventAttributes
+    started_id: int = 0
+    run_id: str = ""
+
+
+class UpdateStage(Enum):
+    ADMITTED = auto()
+    SENT = auto()
+    ACCEPTED = auto()
+    COMPLETED = auto()
+    REJECTED = auto()
+
+
+@dataclass(slots=True)
+class Update:
+    """An update of this run; in memory only until it is accepted."""
+
+    update_id: str
+    stage: UpdateStage
+    request: Request | None = None
+    accepted_id: int = 0
+    outcome: Outcome | None = None
+    sent_task: int = 0  # stamp of the workflow task that carried it
+    order: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Buffered:
+    seq: int
+    event: HistoryEvent
+
+
+@dataclass(slots=True)
+class Execution:
+    """One run."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+    started: WorkflowExecutionStartedEventAttributes
+    start_time: int
+    events: list[HistoryEvent] = field(default_factory=list)
+    history_size: int = 0
+    status: int = RUNNING
+    close_time: int = 0
+    new_run_id: str = ""
+
+    task: WorkflowTask | None = None
+    task_attempt: int = 1  # of the next workflow task
+    task_failures: int = 0  # workflow task failures and timeouts since the last completed one
+    previous_started_id: int = 0  # started id of the last completed workflow task
+    previous_completed_id: int = 0
+    first_task_time: int = (
+        0  # when the first workflow task is due (start delay, cron, retry); 0 once it was scheduled
+    )
+    sticky_queue: str = ""
+    sticky_timeout: int = 0
+    stamp: int = 0
+
+    activities: dict[int, Activity] = field(default_factory=dict)
+    activity_ids: dict[str, int] = field(default_factory=dict)
+    timers: dict[str, Timer] = field(default_factory=dict)
+    children: dict[int, Child] = field(default_factory=dict)
+    signals_out: dict[int, SignalExternalWorkflowExecutionInitiatedEventAttributes] = field(
+        default_factory=dict
+    )
+    cancels_out: dict[int, RequestCancelExternalWorkflowExecutionInitiatedEventAttributes] = field(
+        default_factory=dict
+    )
+    buffer: list[Buffered] = field(default_factory=list)
+    buffer_seq: int = 0
+    updates: dict[str, Update] = field(default_factory=dict)
+
+    cancel_requested: bool = False
+    signal_requests: set[str] = field(default_factory=set)
+    signal_count: int = 0
+    start_request_id: str = ""
+    attached_request_ids: dict[str, int] = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo)
+    search_attributes: SearchAttributes = field(default_factory=SearchAttributes)
+    version: str = ""  # the definition version that the run is pinned to
+
+    @property
+    def open(self) -> bool:
+        return self.status == RUNNING
+
+    @property
+    def next_event_id(self) -> int:
+        return len(self.events) + 1
+
+    @property
+    def first_run_id(self) -> str:
+        return self.started.first_execution_run_id or self.run_id
+
+    @property
+    def workflow_type(self) -> str:
+        return self.started.workflow_type.name
+
+    @property
+    def task_queue(self) -> str:
+        return self.started.task_queue.name
+
+    @property
+    def task_timeout(self) -> int:
+        return from_duration(self.started.workflow_task_timeout)
+
+    @property
+    def execution_expiration(self) -> int | None:
+        """When the whole chain of runs must have ended."""
+        when = from_timestamp(self.started.workflow_execution_expiration_time)
+        return when or None
+
+    @property
+    def run_expiration(self) -> int | None:
+        """When this run must have ended; it is counted from the first workflow task's due time."""
+        limit = from_duration(self.started.workflow_run_timeout)
+        if not limit:
+            return self.execution_expiration
+        end = self.start_time + from_duration(self.started.first_workflow_task_backoff) + limit
+        expiration = self.execution_expiration
+        return end if expiration is None else min(end, expiration)
+
+    def new_stamp(self) -> int:
+        self.stamp += 1
+        return self.stamp

@@ -1,0 +1,313 @@
+"""Workflow tasks: scheduled, started, completed, failed, timed out; and the buffer of events that arrive meanwhile.
+
+TEMPORAL.md, sections 6.2 and 7. Later attempts and tasks that only carry updates are *virtual*: their Scheduled and Started events
+enter the history when (and if) the task completes.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+from temporalio.api.enums.v1 import EventType, TaskQueueKind, TimeoutType, WorkflowTaskFailedCause
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import (
+    HistoryEvent,
+    WorkflowTaskCompletedEventAttributes,
+    WorkflowTaskFailedEventAttributes,
+    WorkflowTaskScheduledEventAttributes,
+    WorkflowTaskStartedEventAttributes,
+    WorkflowTaskTimedOutEventAttributes,
+)
+from temporalio.api.taskqueue.v1 import TaskQueue
+
+from perdure.engine.protos import SECOND, attributes_of, duration
+from perdure.engine.state import Execution, UpdateStage, WorkflowTask
+from perdure.engine.turn import OfferTask, Turn
+
+_LAST = frozenset(
+    (
+        EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED,
+    )
+)
+
+
+def schedule_task(turn: Turn, *, original_time: int = 0, speculative: bool = False) -> None:
+    """Schedules a workflow task unless one is pending. `original_time`: of the first task in a chain of heartbeats."""
+    ex = turn.ex
+    if ex.task is not None or not ex.open:
+        return
+    attempt = ex.task_attempt
+    timeout = _grown_timeout(ex.task_timeout, attempt)
+    sticky = bool(ex.sticky_queue) and attempt == 1
+    if attempt > 1 or speculative:
+        ex.first_task_time = 0
+        ex.task = WorkflowTask(
+            scheduled_id=ex.next_event_id,
+            scheduled_time=turn.now,
+            attempt=attempt,
+            timeout=timeout,
+            queue=ex.sticky_queue if sticky else ex.task_queue,
+            sticky=sticky,
+            virtual=True,
+            speculative=speculative and attempt == 1,
+            stamp=ex.new_stamp(),
+        )
+    else:
+        turn.add(_scheduled(ex, sticky, timeout, attempt))
+    assert ex.task is not None
+    ex.task.original_scheduled_time = original_time or turn.now
+    turn.effects.append(OfferTask())
+
+
+def _scheduled(
+    ex: Execution, sticky: bool, timeout: int, attempt: int
+) -> WorkflowTaskScheduledEventAttributes:
+    if sticky:
+        queue = TaskQueue(
+            name=ex.sticky_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_STICKY, normal_name=ex.task_queue
+        )
+    else:
+        queue = TaskQueue(name=ex.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
+    return WorkflowTaskScheduledEventAttributes(
+        task_queue=queue, start_to_close_timeout=duration(timeout), attempt=attempt
+    )
+
+
+def _grown_timeout(timeout: int, attempt: int) -> int:
+    """From the fourth attempt on a workflow task gets more time: 5 s doubling, at most 10 minutes more."""
+    if attempt < 4:
+        return timeout
+    return timeout + min(5 * SECOND << min(attempt - 4, 10), 600 * SECOND)
+
+
+def unschedule_virtual(turn: Turn) -> None:
+    """Before any event is written: a virtual task that is not started gives way to a normal one with attempt 1."""
+    ex = turn.ex
+    if ex.task is not None and ex.task.virtual and not ex.task.started:
+        ex.task = None
+        ex.task_attempt = 1
+
+
+def deliver(turn: Turn, *events: Message | HistoryEvent) -> None:
+    """Events that the workflow must hear of.
+
+    They are buffered while its task is started or being completed; else appended, and a task is scheduled.
+    """
+    ex = turn.ex
+    made = [event if isinstance(event, HistoryEvent) else turn.event(event) for event in events]
+    if turn.commanding or (ex.task is not None and ex.task.started):
+        for event in made:
+            turn.buffer(event)
+        if not turn.commanding and len(ex.buffer) > turn.limits.buffered_events:
+            fail_task(turn, WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND)
+        return
+    waiting = ex.first_task_time > 0 and ex.task is None
+    unschedule_virtual(turn)
+    for event in made:
+        turn.append(event)
+    _patch_started_ids(made)
+    if not waiting:
+        schedule_task(turn)
+
+
+def start_task(turn: Turn, identity: str, request_id: str) -> WorkflowTask:
+    """A worker takes the pending task."""
+    ex = turn.ex
+    task = ex.task
+    assert task is not None and not task.started
+    limits = turn.limits
+    suggest = (
+        ex.history_size > limits.history_size_suggest
+        or ex.next_event_id > limits.history_count_suggest
+        or len(ex.updates) >= limits.updates_total * 9 // 10
+    )
+    if task.virtual:
+        task.started_id = task.scheduled_id + 1
+        task.started_time = turn.now
+        task.identity, task.request_id = identity, request_id
+        task.suggest_continue_as_new, task.history_size = suggest, ex.history_size
+    else:
+        turn.add(
+            WorkflowTaskStartedEventAttributes(
+                scheduled_event_id=task.scheduled_id,
+                identity=identity,
+                request_id=request_id,
+                suggest_continue_as_new=suggest,
+                history_size_bytes=ex.history_size,
+            )
+        )
+    return task
+
+
+def virtual_events(turn: Turn, task: WorkflowTask) -> list[HistoryEvent]:
+    """The Scheduled and Started events that a virtual task will have; Started only once it is started."""
+    ex = turn.ex
+    scheduled = turn.event(_scheduled(ex, task.sticky, task.timeout, task.attempt), when=task.scheduled_time)
+    scheduled.event_id = task.scheduled_id
+    if not task.started:
+        return [scheduled]
+    started = turn.event(
+        WorkflowTaskStartedEventAttributes(
+            scheduled_event_id=task.scheduled_id,
+            identity=task.identity,
+            request_id=task.request_id,
+            suggest_continue_as_new=task.suggest_continue_as_new,
+            history_size_bytes=task.history_size,
+        ),
+        when=task.started_time,
+    )
+    started.event_id = task.started_id
+    return [scheduled, started]
+
+
+def materialise(turn: Turn, task: WorkflowTask) -> None:
+    """Writes the events of a started virtual task."""
+    if not task.virtual:
+        return
+    for event in virtual_events(turn, task):
+        turn.append(event)
+    task.virtual = False
+
+
+def complete_task(turn: Turn, attributes: WorkflowTaskCompletedEventAttributes) -> int:
+    """Writes Completed for the started task; returns the event's id."""
+    task = turn.ex.task
+    assert task is not None
+    materialise(turn, task)
+    attributes.scheduled_event_id = task.scheduled_id
+    attributes.started_event_id = task.started_id
+    return turn.add(attributes).event_id
+
+
+def fail_task(
+    turn: Turn,
+    cause: WorkflowTaskFailedCause.ValueType,
+    failure: Failure | None = None,
+    identity: str = "",
+    *,
+    reschedule: bool = True,
+) -> None:
+    """The started task failed: the attempt is recorded (first ones only), the buffer is flushed, the next task scheduled."""
+    ex = turn.ex
+    task = ex.task
+    assert task is not None
+    _end_attempt(
+        turn,
+        task,
+        WorkflowTaskFailedEventAttributes(
+            scheduled_event_id=task.scheduled_id,
+            started_event_id=task.started_id,
+            cause=cause,
+            failure=failure,
+            identity=identity,
+        ),
+        reschedule,
+    )
+
+
+def time_out_task(turn: Turn) -> None:
+    """The started task was not answered in time."""
+    task = turn.ex.task
+    assert task is not None
+    _end_attempt(
+        turn,
+        task,
+        WorkflowTaskTimedOutEventAttributes(
+            scheduled_event_id=task.scheduled_id,
+            started_event_id=task.started_id,
+            timeout_type=TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE,
+        ),
+        reschedule=True,
+    )
+
+
+def _end_attempt(turn: Turn, task: WorkflowTask, attributes: Message, reschedule: bool) -> None:
+    ex = turn.ex
+    for update in ex.updates.values():
+        if update.stage is UpdateStage.SENT:
+            update.stage = UpdateStage.ADMITTED
+    if task.virtual and not task.speculative:
+        ex.task = None
+        ex.sticky_queue = ""
+        ex.task_failures += 1
+        ex.task_attempt = task.attempt + 1
+    else:
+        materialise(turn, task)
+        turn.add(attributes)
+    if flush_buffer(turn):
+        ex.task_attempt = 1
+    if reschedule:
+        schedule_task(turn)
+
+
+def leave_sticky_queue(turn: Turn) -> None:
+    """The sticky worker did not take the task in time: it goes to the normal queue, with the same attempt."""
+    ex = turn.ex
+    task = ex.task
+    assert task is not None and task.sticky and not task.started
+    if task.virtual:
+        ex.task = None
+        ex.sticky_queue = ""
+        schedule_task(turn, speculative=task.speculative)
+        return
+    turn.add(
+        WorkflowTaskTimedOutEventAttributes(
+            scheduled_event_id=task.scheduled_id, timeout_type=TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START
+        )
+    )
+    schedule_task(turn)
+
+
+def unstick(turn: Turn) -> None:
+    """Nobody attends the sticky queue: the task goes to the normal queue without waiting, and without an event."""
+    ex = turn.ex
+    task = ex.task
+    ex.sticky_queue = ""
+    if task is not None and task.sticky and not task.started:
+        task.sticky = False
+        task.queue = ex.task_queue
+        task.stamp = ex.new_stamp()
+        turn.effects.append(OfferTask())
+
+
+def flush_buffer(turn: Turn) -> bool:
+    """Moves buffered events into the history: final outcomes last, references patched. True if there were any."""
+    ex = turn.ex
+    if not ex.buffer:
+        return False
+    waiting = ex.buffer
+    ex.buffer = []
+    ordered = [b for b in waiting if b.event.event_type not in _LAST]
+    ordered += [b for b in waiting if b.event.event_type in _LAST]
+    flushed: list[HistoryEvent] = []
+    for buffered in ordered:
+        event = HistoryEvent()
+        event.CopyFrom(buffered.event)
+        flushed.append(event)
+        _patch_started_ids(flushed)
+        turn.append(event, buffered.seq)
+    return True
+
+
+def _patch_started_ids(events: list[HistoryEvent]) -> None:
+    """Sets started_event_id in closing events whose Started event came with them and only now has an id."""
+    started: dict[tuple[str, int], int] = {}
+    for event in events:
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+            key = ("scheduled_event_id", event.activity_task_started_event_attributes.scheduled_event_id)
+            started[key] = event.event_id
+        elif event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
+            attributes = event.child_workflow_execution_started_event_attributes
+            started["initiated_event_id", attributes.initiated_event_id] = event.event_id
+        elif event.event_type in _LAST:
+            closing = attributes_of(event)
+            name = "scheduled_event_id" if hasattr(closing, "scheduled_event_id") else "initiated_event_id"
+            if event_id := started.get((name, getattr(closing, name))):
+                closing.started_event_id = event_id  # type: ignore[attr-defined]
