@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Header, Memo, Payload, Payloads, SearchAttributes
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
@@ -87,6 +87,16 @@ def event_name(event: HistoryEvent) -> str:
     """As Temporal's documentation writes it: "ActivityTaskScheduled"."""
     words = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").split("_")
     return "".join(word.capitalize() for word in words)
+
+
+def status_name(status: int) -> str:
+    """As list filters and people write it: "Running", "ContinuedAsNew"."""
+    known = WorkflowExecutionStatus.DESCRIPTOR.values_by_number.get(status)
+    words = known.name.removeprefix("WORKFLOW_EXECUTION_STATUS_").split("_") if known else ["UNSPECIFIED"]
+    return "".join(word.capitalize() for word in words)
+
+
+STATUSES = tuple(status_name(number) for number in WorkflowExecutionStatus.values() if number)
 
 
 def failure_text(failure: Failure | None) -> str:

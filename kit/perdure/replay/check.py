@@ -68,8 +68,7 @@ _NAMED_EVENT: Final = re.compile(r"HistoryEvent\(id: (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Whether a history fits a definition. When not: the first event that differs (0: unknown), the line
-    (0: unknown), in words."""
+    """Whether a history fits a definition; if not, the first event and line that differ (0: unknown)."""
 
     fits: bool
     reason: str = ""
@@ -81,13 +80,13 @@ class Check:
 async def check(records: RunRecords, registered: Registered) -> Check:
     """Replays a run's history with a definition, in the sandbox. To be awaited on a loop that may be busy
     for a while."""
-    target = registered.target
+    target, label = registered.target, _label(registered)
     trace = Trace(getattr(sys.modules.get(target.__module__), "__file__", None) or "")
     inner = VersionedRunner(lambda run_id: "", lambda name, version: registered)
     threads = DaemonThreads(2, "perdure-replay")
     try:
         replayer = temporalio.worker.Replayer(
-            workflows=[target],
+            workflows=[target],  # type: ignore[list-item]  # `_label` has checked it
             workflow_runner=TracingRunner(inner, trace),
             unsandboxed_workflow_runner=TracingRunner(inner, trace),
             workflow_task_executor=threads,
@@ -100,7 +99,7 @@ async def check(records: RunRecords, registered: Registered) -> Check:
         threads.shutdown()
     if result.replay_failure is None:
         return Check(True)
-    return explain(records.events, trace, _label(registered), str(result.replay_failure))
+    return explain(records.events, trace, label, str(result.replay_failure))
 
 
 def explain(events: Sequence[HistoryEvent], trace: Trace, version: str, message: str) -> Check:

@@ -110,7 +110,7 @@ class _Traced(WorkflowInstance):
         if completion.HasField("failed"):
             self._trace.failure = self._trace.failure or completion.failed.failure.message
             return
-        # Commands that were withdrawn in the same activation leave more lines than commands: then the last line serves.
+        # A command that was withdrawn in the same activation leaves a line too many: then the last line serves.
         commands = completion.successful.commands
         lines = self._lines if len(self._lines) == len(commands) else [self._trace.last_line] * len(commands)
         self._trace.commands += [

@@ -63,6 +63,15 @@ class JumpingClock:
         finally:
             self._hold(-1)
 
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Takes back one `held`, inside."""
+        self._hold(-1)
+        try:
+            yield
+        finally:
+            self._hold(1)
+
     def stir(self) -> None:
         """Makes sleepers look again: something they wait for may have changed. From any thread."""
         for loop, event in tuple(self._stirs):
@@ -92,7 +101,7 @@ class JumpingClock:
         self.stir()
 
     def _idle(self) -> bool:
-        return self._holds == 0 and (self._flights is None or self._flights.count(self.now()) == 0)
+        return self._holds <= 0 and (self._flights is None or self._flights.count(self.now()) == 0)
 
     async def _stays_idle(self, wake: asyncio.Event) -> bool:
         changes = self._flights.changes if self._flights else 0

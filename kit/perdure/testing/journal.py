@@ -29,6 +29,7 @@ from perdure.engine.records import (
     Record,
     RunRecords,
 )
+from perdure.history.payloads import status_name
 from perdure.testing.list_filter import parse
 
 _GROUP_BY_STATUS = "group by executionstatus"
@@ -152,12 +153,6 @@ def fold(run: RunRecords, record: Record) -> None:
             raise ValueError(f"{type(record).__name__} is not one of a run's later records.")
 
 
-def status_name(status: int) -> str:
-    """As list filters and people write it: "Running", "ContinuedAsNew"."""
-    words = WorkflowExecutionStatus.Name(status).removeprefix("WORKFLOW_EXECUTION_STATUS_").split("_")  # type: ignore[arg-type]
-    return "".join(word.capitalize() for word in words)
-
-
 def _summary(run: RunRecords) -> Summary:
     started, changed, closed = run.started, run.changed, run.closed
     size = closed.history_size_bytes if closed else sum(event.ByteSize() for event in run.events)
@@ -173,9 +168,7 @@ def _summary(run: RunRecords) -> Summary:
         execution_time=started.execution_time,
         close_time=closed.close_time if closed else None,
         history_length=closed.history_length if closed else len(run.events),
-        history_size_bytes=closed.history_size_bytes
-        if closed
-        else sum(event.ByteSize() for event in run.events),
+        history_size_bytes=size,
         version=changed.version if changed else started.version,
         parent_workflow_id=started.parent_workflow_id,
         parent_run_id=started.parent_run_id,

@@ -29,7 +29,9 @@ from temporalio.worker import (
     Interceptor,
 )
 
+from perdure.engine.errors import ServiceError
 from perdure.engine.records import Output
+from perdure.engine.rpc.common import Token
 
 WORKFLOW_THREADS = "perdure-workflow"  # how the threads are named that run workflow code
 _DELAY = 0.03  # seconds that a line may wait for others
@@ -43,18 +45,15 @@ class Outputs:
 
     Args:
         send: keeps lines with their runs: `Project.output`.
-        event_of: task token -> the id of the event that scheduled the activity.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         send: Callable[[Sequence[Output]], Awaitable[None]],
-        event_of: Callable[[bytes], int],
     ) -> None:
         self._loop = loop
         self._send = send
-        self._event_of = event_of
         self._lines: list[Output] = []
         self._lock = threading.Lock()
         self._scheduled = False
@@ -62,7 +61,7 @@ class Outputs:
         self.error = ""  # why the last batch could not be sent
 
     def printer(self, info: temporalio.activity.Info) -> Printer:
-        return Printer(self, info.workflow_run_id or "", self._event_of(info.task_token), info.attempt)
+        return Printer(self, info.workflow_run_id or "", _scheduled_event_id(info.task_token), info.attempt)
 
     def put(self, line: Output) -> None:
         """Takes a line; from any thread."""
@@ -90,6 +89,14 @@ class Outputs:
 
     def _later(self) -> None:
         self._loop.call_later(_DELAY, lambda: asyncio.ensure_future(self.flush()))
+
+
+def _scheduled_event_id(token: bytes) -> int:
+    """Of the activity that a task token is for; 0 for a token of another service than perdure's."""
+    try:
+        return Token.decode(token).id
+    except ServiceError:
+        return 0
 
 
 class Printer:

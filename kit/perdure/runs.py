@@ -1,0 +1,478 @@
+"""Handles of runs, and what is asked of all of them.
+
+A `Run` holds two names, the workflow's id and the run's, and asks the session for everything else. Its
+methods block the calling thread, not the engine or the worker, which have their own; `await run` waits on
+the caller's loop. While either waits, what the run's activities print appears under the waiting cell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from perdure.errors import PerdureError, RunError
+from perdure.session import Session, session
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from temporalio.client import WorkflowHandle
+    from temporalio.common import (
+        Priority,
+        RetryPolicy,
+        SearchAttributes,
+        TypedSearchAttributes,
+        WorkflowIDConflictPolicy,
+        WorkflowIDReusePolicy,
+    )
+
+    from perdure.authoring.durations import Duration
+    from perdure.engine.records import Output, RunRecords
+    from perdure.view import Timeline
+
+Show = Callable[[str, str], None]  # stream, text
+_AFTERWARDS = 1.0  # seconds that the last printed lines may take after the result
+_COLUMNS = ("id", "run_id", "type", "status", "started", "closed", "took", "events", "task_queue", "version")
+
+
+class WaitTimeout(RunError, TimeoutError):
+    """A run did not end within the time that the caller wanted to wait. It goes on."""
+
+
+class Run:
+    """A handle of one workflow run.
+
+    Attributes:
+        id: the workflow id.
+        run_id: the run; "" for the newest of that id.
+    """
+
+    def __init__(
+        self, id: str, run_id: str = "", *, exact: bool = True, session: Session | None = None
+    ) -> None:
+        self.id = id
+        self.run_id = run_id
+        self._exact = exact  # the user named this run; else signals go to its successor, if it has one
+        self._session = session
+        self._shown = time.time_ns()  # printed lines up to here were shown, or are not this handle's to show
+        self._result_type: Any = None
+
+    @property
+    def session(self) -> Session:
+        if self._session is None or self._session.closed:
+            self._session = session()
+        return self._session
+
+    @property
+    def status(self) -> str:
+        """Running, Completed, Failed, Canceled, Terminated, ContinuedAsNew or TimedOut."""
+        from perdure.history.payloads import status_name
+
+        described = self._wait(self._handle(self.run_id).describe())
+        return status_name(int(described.status or 0))
+
+    def result(self, timeout: Duration | None = None) -> Any:
+        """Waits for the run's end; its result. Ctrl-C and `timeout` end the wait, not the run.
+
+        Raises:
+            RunError: the run failed, was cancelled or terminated, or timed out.
+            WaitTimeout: it is still open after `timeout`.
+        """
+        from perdure.starting import seconds
+
+        limit = seconds(timeout, "timeout")
+        lines: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
+        from perdure.frontend.loops import submit
+
+        waiting = submit(
+            self.session.loop, self._outcome(lambda stream, text: lines.put((stream, text)), limit)
+        )
+        waiting.add_done_callback(lambda _: lines.put(None))
+        try:
+            while (line := lines.get()) is not None:
+                _show(*line)
+        except KeyboardInterrupt:
+            from perdure.session import WaitInterrupted
+
+            waiting.cancel()
+            raise WaitInterrupted(
+                f"The wait was interrupted; {self.id} goes on. perdure.run({self.id!r}).result() waits again."
+            ) from None
+        return waiting.result()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        from perdure.frontend.loops import hop
+
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+
+        def show(stream: str, text: str) -> None:
+            loop.call_soon_threadsafe(_show, stream, text, context=context)
+
+        return await hop(self.session.loop, self._outcome(show, None))
+
+    def signal(self, name: str, *args: Any) -> None:
+        """Sends a signal; returns when it is in the history."""
+        self._wait(self._handle().signal(name, args=list(args)))
+
+    def query(self, name: str, *args: Any) -> Any:
+        """Asks the workflow's code, and returns its answer."""
+        return self._wait(self._handle().query(name, args=list(args)))
+
+    def update(self, name: str, *args: Any) -> Any:
+        """Sends an update, and waits for its result."""
+        return self._wait(self._handle().execute_update(name, args=list(args)))
+
+    def cancel(self) -> None:
+        """Asks the workflow to end; its code may still clean up."""
+        self._wait(self._handle().cancel())
+
+    def terminate(self, reason: str = "") -> None:
+        """Ends the run at once; its code is not asked."""
+        self._wait(self._handle().terminate(reason=reason or None))
+
+    def records(self) -> RunRecords:
+        """Everything that the file keeps of this run."""
+        records: RunRecords = self._wait(self.session.project.read_run(self.id, self.run_id))
+        return records
+
+    def history(self) -> pd.DataFrame:
+        """One row an event."""
+        from perdure.history import events_frame
+
+        return events_frame(self.records())
+
+    def attempts(self) -> pd.DataFrame:
+        """One row an attempt of an activity, with those that Temporal forgets."""
+        from perdure.history import attempts_frame
+
+        return attempts_frame(self.records())
+
+    def timeline(self) -> Timeline:
+        """The run as a picture of rows, attempts and waits; it draws itself."""
+        from perdure.view import timeline
+
+        return timeline(self.records(), time.time_ns())
+
+    def to_json(self) -> str:
+        """The history in Temporal's JSON, for its CLI, web UI and Replayer."""
+        from perdure.history import to_json
+
+        return to_json(self.records())
+
+    def move(self, version: str | None = None) -> None:
+        """Moves the open run to a version of its workflow (None: the current one), if a replay shows that
+        it fits.
+
+        Raises:
+            RunError: the history does not fit; the event and the line that differ are named.
+        """
+        self._wait(self._move(version))
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} ({self.run_id})>" if self.run_id else f"<Run {self.id}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The timeline now, as HTML with an inline SVG and as text."""
+        try:
+            return self.timeline()._repr_mimebundle_(**kwargs)
+        except PerdureError as error:
+            return {"text/plain": f"{self!r}: {error}"}
+
+    def _handle(self, run_id: str | None = None) -> WorkflowHandle[Any, Any]:
+        exact = run_id if run_id is not None else self.run_id if self._exact else ""
+        return self.session.client.get_workflow_handle(
+            self.id, run_id=exact or None, result_type=self._result_type
+        )
+
+    def _wait(self, work: Any) -> Any:
+        return self.session.wait(_in_words(work, self), f"The wait was interrupted; {self.id} goes on.")
+
+    async def _outcome(self, show: Show, limit: float | None) -> Any:
+        """The result, with what is printed meanwhile. On the session's loop."""
+        watching = asyncio.create_task(self._watch(show))
+        try:
+            with self.session.awaiting():
+                async with asyncio.timeout(limit):
+                    return await _in_words(self._handle(self.run_id).result(), self)
+        except TimeoutError as error:
+            if isinstance(error, WaitTimeout):
+                raise
+            raise WaitTimeout(
+                f"{self.id} is still open after {limit:g} s.",
+                "It goes on; wait again, or look at its timeline.",
+            ) from None
+        finally:
+            await asyncio.wait([watching], timeout=_AFTERWARDS if sys.exception() is None else 0.1)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self, show: Show) -> None:
+        source: Any = self._lines()
+        async with aclosing(source):
+            async for line in source:
+                if line.time > self._shown:
+                    self._shown = line.time
+                    show(line.stream, line.text)
+
+    async def _lines(self) -> AsyncIterator[Output]:
+        source: Any = self.session.project.watch(self.id, self.run_id)
+        async with aclosing(source):
+            async for lines in source:
+                for line in lines:
+                    yield line
+
+    async def _move(self, version: str | None) -> None:
+        from perdure.replay.move import move, target_of, version_of
+
+        session = self.session
+        records = await session.project.read_run(self.id, self.run_id)
+        name = records.started.workflow_type
+        if records.closed is not None:
+            raise RunError(f"{self.id} has ended; only open runs move.", "Start a new one.")
+        target = await target_of(session.registry, session.project, name, version)
+        if session.worker is not None:
+            await session.worker.ready()
+        wanted = target.definition.version
+        if version_of(records) == wanted:
+            return
+        found = await move(session.client, session.project, records, target)
+        if not found.fits:
+            raise RunError(
+                f"{self.id} cannot move to version {wanted}: {found.reason}.",
+                "It stays on its version; change the code so that what has happened still fits.",
+            )
+
+
+def start(
+    workflow: Any,
+    *args: Any,
+    id: str | None = None,
+    again: bool = False,
+    version: str | None = None,
+    id_reuse_policy: WorkflowIDReusePolicy | str | None = None,
+    id_conflict_policy: WorkflowIDConflictPolicy | str | None = None,
+    start_delay: Duration | None = None,
+    cron_schedule: str | None = None,
+    retry_policy: RetryPolicy | None = None,
+    memo: Mapping[str, Any] | None = None,
+    search_attributes: TypedSearchAttributes | SearchAttributes | None = None,
+    start_signal: str | None = None,
+    start_signal_args: Sequence[Any] | None = None,
+    static_details: str | None = None,
+    priority: Priority | None = None,
+    **options: Any,
+) -> Run:
+    """Starts a run, or finds the one that stands for it.
+
+    With an `id`, starting again never pays twice: an open or completed run of that id, with the same input,
+    is the one that is returned. A failed one is followed by a new run.
+
+    Args:
+        workflow: a %%workflow cell's name, a @perdure.workflow, a @workflow.defn class, or a type's name.
+        args: the workflow's arguments, by position.
+        id: the workflow id; None makes one up from the type.
+        again: start a new run even though one of this id has completed.
+        version: of the definition, when it is not the current one.
+        id_reuse_policy: Temporal's, in place of the rule above; a text such as "reject_duplicate" will do.
+        id_conflict_policy: likewise, for an open run of the id: "fail", "use_existing", "terminate_existing".
+        options: of the workflow: task_queue, execution_timeout, run_timeout, task_timeout, retries, summary ...
+            Others are the arguments of `temporalio.client.Client.start_workflow`.
+
+    Raises:
+        RunError: the id belongs to a run with another type or input, or the policy refuses a new run.
+        DefinitionError: an option is wrong.
+    """
+    from perdure.starting import prepare
+    from perdure.starting import start as start_run
+
+    here = session()
+    given = {
+        "id_reuse_policy": id_reuse_policy,
+        "id_conflict_policy": id_conflict_policy,
+        "start_delay": start_delay,
+        "cron_schedule": cron_schedule,
+        "retry_policy": retry_policy,
+        "memo": memo,
+        "search_attributes": search_attributes,
+        "start_signal": start_signal,
+        "start_signal_args": start_signal_args,
+        "static_details": static_details,
+        "priority": priority,
+    }
+    wanted = prepare(here.registry, workflow, args, id, again, version, given, options)
+    handle = Run(wanted.id, exact=False, session=here)
+
+    async def begin() -> Any:
+        if here.worker is not None and wanted.registered is not None:
+            await here.worker.ready()
+        return await start_run(here.client, here.project, wanted)
+
+    started = handle._wait(begin())
+    handle.run_id = started.run_id
+    if wanted.registered is not None:
+        from perdure.worker.runner import definition_of
+
+        handle._result_type = definition_of(wanted.registered.target).ret_type
+    if started.note:
+        here.say(started.note)
+    return handle
+
+
+def run(id: str, run_id: str = "") -> Run:
+    """The handle of a run: the newest of an id, or one of them. Raises RunError when there is none."""
+    here = session()
+    handle = Run(id, run_id, exact=bool(run_id), session=here)
+    started = handle.records().started
+    handle.run_id = started.run_id
+    registered = here.registry.current("workflow", started.workflow_type)
+    if registered is not None:
+        from perdure.worker.runner import definition_of
+
+        handle._result_type = definition_of(registered.target).ret_type
+    return handle
+
+
+def runs(
+    query: str = "", *, status: str | None = None, workflow: str | None = None, limit: int | None = 1000
+) -> pd.DataFrame:
+    """Runs, newest first, one row each.
+
+    Args:
+        query: one of Temporal's list filters, such as "ExecutionStatus = 'Failed' AND StartTime > '2026-01-01'".
+        status: only runs that stand so: "running", "failed", ...
+        workflow: only runs of this type.
+        limit: rows at most; None for all.
+    """
+    terms = [f"({query})"] if query.strip() else []
+    terms += [f"ExecutionStatus = {_quoted(status_word(status))}"] if status else []
+    terms += [f"WorkflowType = {_quoted(workflow)}"] if workflow else []
+    query = " AND ".join(terms)
+    import pandas as pd
+
+    here = session()
+    rows = here.wait(_in_words(_listed(here, query, limit)))
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    for column in ("started", "closed"):
+        frame[column] = pd.to_datetime(frame[column], utc=True).dt.tz_localize(None)
+    frame["took"] = frame["closed"] - frame["started"]
+    return frame
+
+
+def status_word(text: str) -> str:
+    """A status as list filters spell it, however it was written: "timed out" is TimedOut. Raises RunError."""
+    from perdure.history.payloads import STATUSES
+
+    plain = {name.lower(): name for name in STATUSES} | {"cancelled": "Canceled", "open": "Running"}
+    found = plain.get(text.lower().replace("_", "").replace(" ", "").replace("-", ""))
+    if found is None:
+        raise RunError(f"There is no status {text!r}.", f"It is one of {', '.join(STATUSES)}.")
+    return found
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
+
+
+async def _listed(here: Session, query: str, limit: int | None) -> list[tuple[Any, ...]]:
+    from perdure.history.payloads import status_name
+
+    rows = []
+    async for each in here.client.list_workflows(query, limit=limit):
+        version = each.raw_info.versioning_info.versioning_override.pinned.version.build_id
+        status = status_name(int(each.status or 0))
+        times = (each.start_time, each.close_time, None)
+        rows.append(
+            (
+                each.id,
+                each.run_id,
+                each.workflow_type,
+                status,
+                *times,
+                each.history_length,
+                each.task_queue,
+                version,
+            )
+        )
+    return rows
+
+
+def sql(query: str) -> pd.DataFrame:
+    """Runs one read-only SQL query over the project's file. Raises QueryError."""
+    here = session()
+    return here.wait(here.project.sql(query))
+
+
+def move(workflow: Any, version: str | None = None) -> pd.DataFrame:
+    """Moves all open runs of a workflow type to a version (None: the current one), each if a replay shows
+    that it fits.
+
+    Returns:
+        One row a run: id, run_id, before, after, moved, reason.
+    """
+    import pandas as pd
+
+    from perdure.replay.move import Moved, move_open, target_of
+    from perdure.starting import identify
+
+    here = session()
+    name, _ = identify(here.registry, workflow)
+
+    async def work() -> list[Moved]:
+        target = await target_of(here.registry, here.project, name, version)
+        if here.worker is not None:
+            await here.worker.ready()
+        return [moved async for moved in move_open(here.client, here.project, target)]
+
+    columns = ["id", "run_id", "before", "after", "moved", "reason"]
+    rows = [[getattr(moved, column) for column in columns] for moved in here.wait(_in_words(work()))]
+    return pd.DataFrame(rows, columns=columns)
+
+
+async def _in_words(work: Any, about: Run | None = None) -> Any:
+    """Awaits; what the SDK and the engine raise becomes a RunError that says what to do."""
+    from temporalio.client import (
+        RPCError,
+        RPCStatusCode,
+        WorkflowFailureError,
+        WorkflowQueryFailedError,
+        WorkflowUpdateFailedError,
+    )
+
+    from perdure.engine.errors import ServiceError
+    from perdure.history.failures import why
+
+    name = about.id if about is not None else ""
+    try:
+        return await work
+    except WorkflowFailureError as error:
+        records = await about.session.project.read_run(about.id, about.run_id) if about is not None else None
+        text = why(error, records)
+        ended = (
+            f"{name} was {text}" if text.startswith(("cancelled", "terminated")) else f"{name} failed: {text}"
+        )
+        raise RunError(ended, f"perdure.run({name!r}) shows the timeline, .history() the events.") from error
+    except WorkflowQueryFailedError as error:
+        raise RunError(f"{name} did not answer the query: {error}") from error
+    except WorkflowUpdateFailedError as error:
+        raise RunError(f"{name} refused the update: {error.cause}") from error
+    except ServiceError as error:
+        missing = error.code.name == "NOT_FOUND"
+        raise RunError(error.message, "perdure.runs() lists all runs." if missing else "") from error
+    except RPCError as error:
+        missing = error.status == RPCStatusCode.NOT_FOUND
+        raise RunError(error.message, "perdure.runs() lists all runs." if missing else "") from error
+
+
+def _show(stream: str, text: str) -> None:
+    target = sys.stderr if stream == "stderr" else sys.stdout
+    target.write(text)
+    target.flush()

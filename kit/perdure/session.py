@@ -1,0 +1,288 @@
+"""A process's session with a project: its file, its engine or the way to the owner's, its worker.
+
+    Session ── Membership (frontend): owns the file or joins the owner, and changes between the two by itself
+            ── WorkerHost (worker): runs what is defined in this process
+            ── Client (temporalio): goes to whoever owns the project now
+
+The engine and the worker have threads and loops of their own; nothing of them runs on the kernel's loop. So
+a cell that blocks in `wait` stops nothing, and Ctrl-C ends only the wait. `session()` gives the process's
+default session, opened on first use and closed at exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from perdure.errors import PerdureError
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from perdure.authoring.registry import Registered, Registry
+    from perdure.engine.project import Project
+    from perdure.frontend.connection import Connection
+    from perdure.frontend.host import OpenEngine
+    from perdure.worker.host import WorkerHost
+
+T = TypeVar("T")
+
+FOLDER = ".perdure"
+FILE = "history.duckdb"
+NAMESPACE = "default"
+
+
+class WaitInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended a wait. The run that was waited for goes on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: one line instead of our frames."""
+        return [self.message]
+
+
+class Session:
+    """An open project.
+
+    Args:
+        path: a DuckDB file, or the project's folder; None finds it (see `project_file`).
+        worker: whether this process runs definitions; without, it only starts, asks and looks.
+        registry: the definitions that it runs; None is the process's own.
+        open_engine: how the file is opened; tests put another clock there.
+
+    Raises:
+        StoreError: the file, or its folder, cannot be used.
+        FileInUseError: another process holds the file and does not serve it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        worker: bool = True,
+        registry: Registry | None = None,
+        open_engine: OpenEngine | None = None,
+    ) -> None:
+        from perdure.frontend.membership import Membership
+        from perdure.worker.runtime import runtime
+
+        runtime()
+        self._membership = Membership.enter(
+            project_file(path), on_change=self._on_change, on_lost=self._on_lost, open_engine=open_engine
+        )
+        self._address = self._membership.connection.address
+        self._closed = False
+        self.awaiting: Callable[[], AbstractContextManager[None]] = (
+            nullcontext  # around each wait for a result
+        )
+        self._pid = os.getpid()
+        self.namespace = NAMESPACE
+        self.client: Client = self._membership.client(NAMESPACE, f"perdure-client-{os.getpid()}")
+        self.worker: WorkerHost | None = None
+        self._registry = registry
+        if worker:
+            self.worker = self._start_worker()
+        atexit.register(self.close)
+
+    @property
+    def path(self) -> Path:
+        """The project's DuckDB file."""
+        return self._membership.file
+
+    @property
+    def role(self) -> Literal["owner", "joined"]:
+        """Whether this process has the file open, or another one, which serves it."""
+        return self._membership.connection.role
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of the engine, or of the connection to it; `wait` runs coroutines there."""
+        return self._membership.loop
+
+    @property
+    def project(self) -> Project:
+        """What perdure's processes ask of the engine beside Temporal's API."""
+        return self._membership.project
+
+    @property
+    def registry(self) -> Registry:
+        """The definitions of this process."""
+        if self._registry is None:
+            from perdure.authoring.registry import registry
+
+            self._registry = registry
+        return self._registry
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT where Temporal clients of other processes connect."""
+        return self._membership.connection.address
+
+    @property
+    def token(self) -> str:
+        """The API key that they must give."""
+        return self._membership.connection.token
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def wait(self, work: Coroutine[Any, Any, T], what: str = "") -> T:
+        """Blocks this thread until `work` is done on the session's loop. Ctrl-C ends the wait only.
+
+        Args:
+            what: said after Ctrl-C, for example how to wait again.
+        """
+        from perdure.frontend.loops import submit
+
+        if _running_loop() is self.loop:
+            work.close()
+            raise RuntimeError("The session's own loop cannot wait for itself; await the coroutine instead.")
+        future = submit(self.loop, work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise WaitInterrupted(what or "The wait was interrupted.") from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def say(self, text: str) -> None:
+        """Tells the user one line; a front end may put another function here."""
+        print(f"perdure: {text}", flush=True)
+
+    def close(self) -> None:
+        """Stops the worker, and leaves the project: an owner closes the file, and another process may take
+        over."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        if self.worker is not None:
+            self.worker.close()
+        self._membership.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.role
+        return f"<perdure session: {self.path} ({state})>"
+
+    def _start_worker(self) -> WorkerHost:
+        from perdure.frontend.loops import submit
+        from perdure.worker.host import WorkerHost
+
+        async def connect(identity: str) -> Client:
+            return await self._membership.connection.connect_client(NAMESPACE, identity)
+
+        host = WorkerHost(
+            self.registry,
+            self.project,
+            connect=connect,
+            ask=lambda work: submit(self.loop, work).result(20),
+            say=lambda text: self.say(text),
+            redefined=self._move_failing,
+        )
+        submit(self.loop, self._need_worker_for_open_runs(host))
+        return host
+
+    async def _need_worker_for_open_runs(self, host: WorkerHost) -> None:
+        if (await self.client.count_workflows("ExecutionStatus = 'Running'")).count:
+            host.need()
+
+    async def _move_failing(self, target: Registered) -> None:
+        """Runs that fail in their workflow code go over to the version that was just defined, if it fits
+        them."""
+        from perdure.replay.move import move_open
+
+        name, version = target.definition.name, target.definition.version
+        if not version:
+            return
+        async for moved in move_open(self.client, self.project, target, failing_only=True):
+            if moved.moved:
+                self.say(
+                    f"{moved.id} was failing on version {moved.before} of {name}; it goes on with {version}."
+                )
+            else:
+                self.say(f"{moved.id} stays on version {moved.before} of {name}: {moved.reason}.")
+
+    def _on_change(self, connection: Connection) -> None:
+        """The project has a new owner; the SDK's core finds it again by itself, unless the port is
+        another."""
+        if connection.role == "owner":
+            self.say(f"this process now serves {self.path}: its owner has gone.")
+        if self.worker is not None and connection.address != self._address:
+            self.worker.reconnect()
+        self._address = connection.address
+
+    def _on_lost(self, error: PerdureError) -> None:
+        self.say(f"{self.path} is not served now: {error}")
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def project_file(path: str | Path | None = None) -> Path:
+    """Where a project's file is.
+
+    A path that ends in .duckdb is the file, any other the folder that holds `history.duckdb`. Without a
+    path it is PERDURE_HOME, else the nearest `.perdure` in the working directory or above it, else
+    `./.perdure`.
+    """
+    chosen = path if path is not None else os.environ.get("PERDURE_HOME") or None
+    if chosen is not None:
+        given = Path(chosen).expanduser()
+        return given.absolute() if given.suffix == ".duckdb" else given.absolute() / FILE
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FOLDER).is_dir() and os.access(folder / FOLDER, os.W_OK):
+            return folder / FOLDER / FILE
+    return here / FOLDER / FILE
+
+
+_default: Session | None = None
+_lock = threading.Lock()
+
+
+def session(path: str | Path | None = None) -> Session:
+    """The default session of this process, opened on first use.
+
+    Raises:
+        PerdureError: a path is given, and the default session has another file open.
+    """
+    global _default
+    with _lock:
+        if _default is None or _default.closed:
+            _default = Session(path)
+        elif path is not None and project_file(path).resolve() != _default.path.resolve():
+            raise PerdureError(
+                f"This process has {_default.path} open already.",
+                f"Close it first: perdure.session().close(), then perdure.session({str(path)!r}).",
+            )
+        return _default
+
+
+def use(opened: Session | None) -> Session | None:
+    """Makes `opened` the default session; gives the one before."""
+    global _default
+    with _lock:
+        before, _default = _default, opened
+        return before
