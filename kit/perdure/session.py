@@ -280,6 +280,12 @@ def session(path: str | Path | None = None) -> Session:
         return _default
 
 
+def opened() -> Session | None:
+    """The default session if it is open; never opens it."""
+    here = _default
+    return None if here is None or here.closed else here
+
+
 def use(opened: Session | None) -> Session | None:
     """Makes `opened` the default session; gives the one before."""
     global _default
