@@ -97,6 +97,8 @@ class FakeProject:
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.lines: list[tuple[Output, ...]] = [(), (Output("r", 5, 1, 10, "stdout", "hello\n"),)]
+        self.closed = True  # the watched run
         self.attending, self.left = threading.Event(), threading.Event()
         self.watching, self.unwatched = threading.Event(), threading.Event()
 
@@ -131,8 +133,10 @@ class FakeProject:
     async def watch(self, workflow_id: str, run_id: str = "") -> AsyncIterator[tuple[Output, ...]]:
         self.watching.set()
         try:
-            yield ()
-            yield (Output("r", 5, 1, 10, "stdout", "hello\n"),)
+            for lines in self.lines:
+                yield lines
+            if not self.closed:
+                await asyncio.Event().wait()
         finally:
             self.unwatched.set()
 
@@ -147,6 +151,7 @@ class FakeEngine:
         self.service = FakeService()
         self.project = FakeProject()
         self.stopped = False
+        self.fail: Callable[[StoreError], None] = lambda error: None
 
     async def parquet(self, query: str) -> bytes:
         def run() -> bytes:
@@ -159,6 +164,9 @@ class FakeEngine:
                 return file.read_bytes()
 
         return await asyncio.to_thread(run)
+
+    def on_failure(self, callback: Callable[[StoreError], None]) -> None:
+        self.fail = callback
 
     async def stop(self) -> None:
         self.stopped = True

@@ -14,7 +14,6 @@ from typing import Any, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from perdure.engine.errors import Code, ServiceError
-from perdure.errors import StoreError
 from perdure.frontend.status import as_service_error
 
 T = TypeVar("T")
@@ -31,16 +30,12 @@ class Calls:
 
     Args:
         service: the engine's.
-
-    Attributes:
-        broken: set when the file has failed, and the engine with it.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
-        self.broken = asyncio.Event()
 
     async def call(self, method: str, request: Message, metadata: Mapping[str, str]) -> Message:
         """The service's answer. Raises ServiceError, and nothing else."""
@@ -48,6 +43,13 @@ class Calls:
 
     async def run(self, what: str, work: Awaitable[T]) -> T:
         """Awaits `work` as part of the calling task. Raises ServiceError, and nothing else."""
+        try:
+            return await self.guard(work)
+        except Exception as error:
+            raise as_service_error(error, what) from error
+
+    async def guard(self, work: Awaitable[T]) -> T:
+        """Awaits `work` as part of the calling task; ServiceError UNAVAILABLE ends it when the engine closes."""
         task = asyncio.current_task()
         assert task is not None
         if self._closing:
@@ -62,10 +64,6 @@ class Calls:
                 raise
             task.uncancel()
             raise _closing_error() from None
-        except Exception as error:
-            if isinstance(error, StoreError):
-                self.broken.set()
-            raise as_service_error(error, what) from error
         finally:
             self._under_way.discard(task)
 

@@ -33,6 +33,7 @@ class Connection:
         token: that it asks for.
         project: the owner's Project. For the membership's loop only.
         service_client: Temporal's service; without sockets when this process is the owner.
+        guard: awaits what `project` does; ServiceError UNAVAILABLE ends the wait with the connection.
         lost: returns when the connection has ended by itself. For the membership's loop only.
         close: ends it. For the membership's loop only.
     """
@@ -42,6 +43,7 @@ class Connection:
     token: str
     project: Project
     service_client: ServiceClient
+    guard: Callable[[Awaitable[Any]], Awaitable[Any]]
     lost: Callable[[], Awaitable[object]]
     close: Callable[[], Awaitable[None]]
 
@@ -61,7 +63,8 @@ async def owner_connection(served: ServedEngine) -> Connection:
         token=served.token,
         project=served.engine.project,
         service_client=LocalServiceClient(served.calls, served.loop, config, workers),
-        lost=served.calls.broken.wait,
+        guard=served.calls.guard,
+        lost=served.broken.wait,
         close=served.close,
     )
 
@@ -70,6 +73,9 @@ async def joined_connection(
     notice: Notice, project: RemoteProject, presence: AsyncIterator[dict[str, Any]]
 ) -> Connection:
     """The connection to the owner that `notice` names, whose `presence` has said hello."""
+
+    async def guard(work: Awaitable[Any]) -> Any:
+        return await work  # gRPC itself ends it
 
     async def lost() -> None:
         with suppress(ServiceError):
@@ -82,6 +88,7 @@ async def joined_connection(
         token=notice.token,
         project=project,
         service_client=await ServiceClient.connect(connect_config(notice.address, notice.token)),
+        guard=guard,
         lost=lost,
         close=project.close,
     )

@@ -54,8 +54,16 @@ def _after_in_child() -> None:
     global _forked
     inherited = list(_live)
     _forked = _forked or bool(inherited)
-    for each in inherited:
-        each.in_fork()
+    if not _has_threads():
+        for each in inherited:
+            each.in_fork()
+
+
+def _has_threads() -> bool:
+    """Whether gRPC started its threads again in the fork, as it does when it was imported before this package
+    could set GRPC_ENABLE_FORK_SUPPORT. They would crash if their sockets were taken from them."""
+    tasks = Path("/proc/self/task")
+    return tasks.is_dir() and len(list(tasks.iterdir())) > 1
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,6 +8,7 @@ is the same with ownership.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -17,12 +18,15 @@ from temporalio.client import Client
 
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.project import Project
+from perdure.errors import StoreError
 from perdure.frontend.calls import Calls, Service
 from perdure.frontend.forks import close_copies, refuse_fork, touches_port, watch_forks
 from perdure.frontend.grpc_server import Gate, Server, TemporalHandler, Tls, serve
 from perdure.frontend.local import local_client
 from perdure.frontend.loops import LoopThread
 from perdure.frontend.project_service import ProjectHandler
+
+logger = logging.getLogger(__name__)
 
 
 class RunningEngine(Protocol):
@@ -36,6 +40,10 @@ class RunningEngine(Protocol):
 
     async def parquet(self, query: str) -> bytes: ...
 
+    def on_failure(self, callback: Callable[[StoreError], None]) -> None:
+        """Calls back, on any thread, when a commit has failed: nothing more is kept."""
+        ...
+
     async def stop(self) -> None:
         """Stops the engine and closes the file."""
         ...
@@ -45,7 +53,11 @@ OpenEngine: TypeAlias = Callable[[Path], Awaitable[RunningEngine]]
 
 
 class ServedEngine:
-    """An engine with its gRPC server. Made by `start`; to be used on the loop that started it."""
+    """An engine with its gRPC server. Made by `start`; to be used on the loop that started it.
+
+    Attributes:
+        broken: set when the file has failed, and the engine with it.
+    """
 
     def __init__(self, engine: RunningEngine, calls: Calls, server: Server, token: str) -> None:
         self.engine = engine
@@ -53,6 +65,8 @@ class ServedEngine:
         self.server = server
         self.token = token
         self.loop = asyncio.get_running_loop()
+        self.broken = asyncio.Event()
+        engine.on_failure(self._fail)
 
     @classmethod
     async def start(
@@ -77,6 +91,10 @@ class ServedEngine:
             await engine.stop()
             raise
         return cls(engine, calls, server, token)
+
+    def _fail(self, error: StoreError) -> None:
+        logger.error("The project's file has failed: %s", error)
+        self.loop.call_soon_threadsafe(self.broken.set)
 
     async def close(self) -> None:
         """Ends all calls with UNAVAILABLE, hangs up, stops the engine and closes the file."""

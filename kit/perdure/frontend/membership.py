@@ -143,6 +143,8 @@ class Membership:
         Raises:
             PerdureError: there was none within `wait` seconds.
         """
+        if self._connection not in (None, other_than):
+            return self.connection
         try:
             async with asyncio.timeout(wait), self._changed:
                 await self._changed.wait_for(lambda: self._connection not in (None, other_than))
@@ -201,7 +203,6 @@ class Membership:
             await self._set(None)
             await connection.close()
             if connection.role == "owner":
-                logger.error("The file %s failed; it is opened again in %s s.", self.file, _RETRY)
                 self._ownership.release()
                 await asyncio.sleep(_RETRY)
             await self._set(await self._reconnect())

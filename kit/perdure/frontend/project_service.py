@@ -59,12 +59,13 @@ class ProjectHandler(grpc.GenericRpcHandler):
         gate: Gate,
         hello: dict[str, Any],
     ) -> None:
+        self._project = project
         self._calls = calls
         self._gate = gate
         self._hello = {**hello, "pid": os.getpid(), "protocol": PROTOCOL}
         calls_of = {**{name: getattr(project, method) for name, method in CALLS.items()}, "Sql": parquet}
         streams: dict[str, Callable[..., AsyncIterator[Any]]] = {
-            "Attend": lambda process, adopts: project.attend(process, adopts=adopts),
+            "Attend": self._attend,
             "Watch": project.watch,
             "Presence": self._presence,
         }
@@ -79,6 +80,23 @@ class ProjectHandler(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: Any) -> Any:
         return self._handlers.get(handler_call_details.method)
+
+    async def _attend(self, process: str, adopts: bool) -> AsyncIterator[Any]:
+        """None once the lease is taken, so that the client knows; then the notices."""
+        source: Any = self._project.attend(process, adopts=adopts)
+        first = asyncio.ensure_future(anext(source))
+        try:
+            await asyncio.sleep(0)  # the lease is taken in the first step of the iteration
+            yield None
+            yield await first
+            async for notice in source:
+                yield notice
+        except StopAsyncIteration:
+            pass
+        finally:
+            first.cancel()
+            await asyncio.wait([first])
+            await source.aclose()
 
     async def _presence(self) -> AsyncIterator[dict[str, Any]]:
         yield self._hello

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
 import grpc
 import grpc.aio
 
@@ -25,6 +22,7 @@ from perdure.frontend.codec import decode, encode
 from perdure.frontend.grpc_server import MESSAGE_LIMIT
 from perdure.frontend.project_service import ERROR_KEY, SERVICE
 from perdure.frontend.status import DETAILS_KEY, service_error
+from perdure.store import from_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +48,7 @@ class RemoteProject:
     def __init__(self, address: str, token: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._metadata = (("authorization", f"Bearer {token}"),)
+        self._leases: dict[str, asyncio.Event] = {}  # of processes that attend; set once the owner knows
 
     async def close(self) -> None:
         await self._channel.close()
@@ -60,10 +59,22 @@ class RemoteProject:
             yield decode(hello)
 
     async def attend(self, process: str, *, adopts: bool) -> AsyncIterator[Notice]:
-        async for frame in self._frames("Attend", process, adopts):
-            yield decode(frame)
+        taken = self._leases[process] = asyncio.Event()
+        try:
+            async for frame in self._frames("Attend", process, adopts):
+                notice = decode(frame)
+                if notice is not None:
+                    yield notice
+                taken.set()
+        finally:
+            taken.set()
+            if self._leases.get(process) is taken:
+                del self._leases[process]
 
     async def declare(self, process: str, definitions: Sequence[Definition]) -> None:
+        """After the lease that is being taken, if one is: a declaration belongs to a lease."""
+        if (lease := self._leases.get(process)) is not None:
+            await lease.wait()
         await self._call("Declare", process, list(definitions))
 
     async def definitions(self) -> list[Definition]:
@@ -86,7 +97,7 @@ class RemoteProject:
             yield decode(frame)
 
     async def sql(self, query: str) -> pd.DataFrame:
-        return await asyncio.to_thread(_read_parquet, await self._call("Sql", query))
+        return await asyncio.to_thread(from_parquet, await self._call("Sql", query))
 
     async def _call(self, method: str, *arguments: Any) -> Any:
         return decode(b"".join([chunk async for chunk in self._frames(method, *arguments)]))
@@ -114,12 +125,3 @@ def _original(error: grpc.aio.AioRpcError) -> Exception:
     return service_error(
         error.code().value[0], error.details() or "", raw if isinstance(raw, bytes) else None
     )
-
-
-def _read_parquet(content: bytes) -> pd.DataFrame:
-    """The table of a parquet file. DuckDB reads files, not bytes; pyarrow, which does, is not required."""
-    with tempfile.TemporaryDirectory(prefix="perdure-") as folder:
-        file = Path(folder, "result.parquet")
-        file.write_bytes(content)
-        with duckdb.connect() as connection:
-            return connection.execute("SELECT * FROM read_parquet(?)", [str(file)]).df()

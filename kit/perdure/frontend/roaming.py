@@ -55,11 +55,10 @@ class RoamingProject:
         """The lease with the owner of the moment. Ends or raises UNAVAILABLE with it: then attend again."""
 
         async def notices() -> AsyncIterator[Notice]:
-            project = (await self._membership.settled()).project
-            source: Any = project.attend(process, adopts=adopts)
-            async with aclosing(source):
-                async for notice in source:
-                    yield notice
+            connection = await self._membership.settled()
+            source = connection.project.attend(process, adopts=adopts)
+            async for notice in _guarded(connection, source):
+                yield notice
 
         return hop_each(self._membership.loop, notices)
 
@@ -95,30 +94,36 @@ class RoamingProject:
     async def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
         connection = await self._membership.settled()
         try:
-            return await getattr(connection.project, method)(*arguments)
+            return await connection.guard(getattr(connection.project, method)(*arguments))
         except ServiceError as error:
             if error.code != Code.UNAVAILABLE:
                 raise
         connection = await self._membership.settled(other_than=connection)
-        return await getattr(connection.project, method)(*arguments)
+        return await connection.guard(getattr(connection.project, method)(*arguments))
 
     async def _watch(self, workflow_id: str, run_id: str) -> AsyncIterator[tuple[Output, ...]]:
         latest = 0  # a new owner tells all output again
         while True:
             connection = await self._membership.settled()
-            source: Any = connection.project.watch(workflow_id, run_id)
             known = latest
             try:
-                async with aclosing(source):
-                    async for lines in source:
-                        fresh = tuple(line for line in lines if line.time > known)
-                        latest = max((latest, *(line.time for line in fresh)))
-                        yield fresh
+                async for lines in _guarded(connection, connection.project.watch(workflow_id, run_id)):
+                    fresh = tuple(line for line in lines if line.time > known)
+                    latest = max((latest, *(line.time for line in fresh)))
+                    yield fresh
                 return
             except ServiceError as error:
                 if error.code != Code.UNAVAILABLE:
                     raise
             await self._membership.settled(other_than=connection, wait=_TAKEOVER)
+
+
+async def _guarded(connection: Connection, source: Any) -> AsyncIterator[Any]:
+    """The items of `source`, until the connection ends."""
+    end = object()
+    async with aclosing(source):
+        while (item := await connection.guard(anext(source, end))) is not end:
+            yield item
 
 
 class RoamingServiceClient(ServiceClient):

@@ -9,6 +9,7 @@ from pathlib import Path
 from perdure.engine.clock import Clock
 from perdure.engine.engine import Engine
 from perdure.engine.project import Project
+from perdure.errors import StoreError
 from perdure.frontend.calls import Service
 from perdure.store import Store
 
@@ -36,11 +37,15 @@ class StoredEngine:
     async def parquet(self, query: str) -> bytes:
         return await asyncio.to_thread(self.store.parquet, query)
 
+    def on_failure(self, callback: Callable[[StoreError], None]) -> None:
+        self.store.on_failure(callback)
+
     async def stop(self) -> None:
+        """Closes the file in this thread: other threads cannot be started while Python exits."""
         try:
             await self.engine.stop()
         finally:
-            await asyncio.to_thread(self.store.close)
+            self.store.close()
 
 
 def stored_engine(clock: Clock) -> Callable[[Path], Awaitable[StoredEngine]]:
@@ -52,7 +57,7 @@ def stored_engine(clock: Clock) -> Callable[[Path], Awaitable[StoredEngine]]:
         try:
             await engine.start()
         except BaseException:
-            await asyncio.to_thread(store.close)
+            store.close()
             raise
         return StoredEngine(engine, store)
 
