@@ -1,0 +1,77 @@
+"""Where a decorated function is registered: it depends on where it was written.
+
+* In a module that can be imported: under its module's name, without a version; its source stays in its file.
+* In a notebook's cell: captured with what it uses from the notebook, like a cell that begins with
+  `%%activity`.
+* In a script that is run: under the name by which its file can be imported.
+* In the source of a cell's module, or inside the SDK's sandbox, which imports modules again and again: not
+  at all.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import temporalio.activity
+import temporalio.workflow
+
+from perdure.authoring import modules
+from perdure.authoring.options import ActivityOptions, WorkflowOptions
+from perdure.authoring.registry import Registered, registry, target_of
+from perdure.engine.records import Definition
+
+
+def declare(
+    kind: str, thing: Any, written: Callable[..., Any], options: ActivityOptions | WorkflowOptions
+) -> None:
+    """Registers what a decorator made of `written`, a function or class, according to where it was
+    written.
+    """
+    if temporalio.workflow.unsafe.in_sandbox() or modules.is_cell_module(written.__module__):
+        return
+    if written.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+        from perdure.authoring.cells import define_decorated
+
+        define_decorated(kind, thing, written, options)
+        return
+    definition = Definition(
+        kind=kind,
+        name=temporal_name(target_of(thing)),
+        version="",
+        module=_importable_name(written.__module__),
+        attribute=written.__qualname__,
+        source="",
+        origin=inspect.getsourcefile(written) or "",
+        options=options.to_json(),
+    )
+    registry.add(Registered(definition, target_of(thing)))
+
+
+def temporal_name(target: Any) -> str:
+    """Temporal's type name of a `@workflow.defn` class or an `@activity.defn` function."""
+    found: Any = (
+        temporalio.workflow._Definition.from_class(target)
+        if isinstance(target, type)
+        else temporalio.activity._Definition.from_callable(target)
+    )
+    return str(found.name or target.__name__)
+
+
+def _importable_name(module: str) -> str:
+    """The name by which other processes import `module`: a script's own file, if its folder is on the
+    path.
+    """
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if module != "__main__" or not file:
+        return module
+    stem = Path(file).stem
+    spec = importlib.util.find_spec(stem) if stem.isidentifier() else None
+    same = (
+        spec is not None and spec.origin is not None and Path(spec.origin).resolve() == Path(file).resolve()
+    )
+    return stem if same else module
