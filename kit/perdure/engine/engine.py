@@ -412,9 +412,7 @@ class Engine:
         """A process declared what it can run. New versions are kept; failing workflow tasks that it may mend are tried at once."""
         new = self.definitions.add(definitions, self.clock.now())
         ticket = self.journal.append(new) if new else 0
-        lease = self.processes.get(process)
-        if lease is not None:
-            lease.declare(definitions)
+        self.processes.declare(process, definitions)
         if new:
             self.retry_failing({d.name for d in new if d.kind == "workflow"})
         self.matching.reconsider()

@@ -74,10 +74,20 @@ class Processes:
 
     def __init__(self) -> None:
         self._leases: dict[str, Lease] = {}
+        self._early: dict[str, list[Definition]] = {}  # declared by processes whose attendance is still on its way
 
     def attend(self, process: str, adopts: bool) -> Lease:
         lease = self._leases[process] = Lease(process, adopts)
+        lease.declare(self._early.pop(process, ()))
         return lease
+
+    def declare(self, process: str, definitions: Iterable[Definition]) -> None:
+        """What a process can run. Attending and declaring are two requests, which may arrive in either order."""
+        lease = self._leases.get(process)
+        if lease is not None:
+            lease.declare(definitions)
+        else:
+            self._early[process] = list(definitions)
 
     def leave(self, lease: Lease) -> bool:
         """Ends a lease; False if the process has attended anew meanwhile."""
