@@ -12,7 +12,7 @@ import contextvars
 import queue
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,8 @@ class Run:
         self.run_id = run_id
         self._exact = exact  # the user named this run; else signals go to its successor, if it has one
         self._session = session
-        self._shown = time.time_ns()  # printed lines up to here were shown, or are not this handle's to show
+        self._since = time.time_ns()  # what was printed before is not this handle's to show
+        self._shown: set[Output] = set()
         self._result_type: Any = None
 
     @property
@@ -215,19 +216,20 @@ class Run:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _watch(self, show: Show) -> None:
-        source: Any = self._lines()
-        async with aclosing(source):
-            async for line in source:
-                if line.time > self._shown:
-                    self._shown = line.time
-                    show(line.stream, line.text)
-
-    async def _lines(self) -> AsyncIterator[Output]:
+        """Shows what the run's activities print from now on, and what they printed since this handle was
+        made."""
         source: Any = self.session.project.watch(self.id, self.run_id)
+        worker = self.session.worker
         async with aclosing(source):
+            first = True
             async for lines in source:
+                if first and worker is not None:
+                    lines = [*worker.printed(self.run_id, self._since), *lines]
+                first = False
                 for line in lines:
-                    yield line
+                    if line not in self._shown:
+                        self._shown.add(line)
+                        show(line.stream, line.text)
 
     async def _move(self, version: str | None) -> None:
         from perdure.replay.move import move, target_of, version_of

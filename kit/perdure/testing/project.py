@@ -52,7 +52,12 @@ def session(path: str | Path | None = None, *, jumping: bool = True) -> Iterator
 def _opener(clock: JumpingClock, flights: Flights) -> Callable[[Path], Awaitable[StoredEngine]]:
     async def open_engine(file: Path) -> StoredEngine:
         store = await asyncio.to_thread(Store.open, file)
-        watched: Any = _Watched(store, lambda records: (flights.observe(records), clock.stir()))
+
+        def observe(records: Sequence[Record]) -> None:
+            flights.observe(records)
+            clock.stir()
+
+        watched: Any = _Watched(store, observe)
         engine = Engine(watched, clock)
         try:
             await engine.start()
@@ -67,7 +72,7 @@ def _opener(clock: JumpingClock, flights: Flights) -> Callable[[Path], Awaitable
 class _Watched:
     """A journal whose appends are seen."""
 
-    def __init__(self, journal: Store, observe: Callable[[Sequence[Record]], Any]) -> None:
+    def __init__(self, journal: Store, observe: Callable[[Sequence[Record]], None]) -> None:
         self._journal = journal
         self._observe = observe
 

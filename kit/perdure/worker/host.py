@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from temporalio.client import Client
 
 from perdure.engine.project import Adopt, Notice, Project
-from perdure.engine.records import Definition
+from perdure.engine.records import Definition, Output
 from perdure.errors import DefinitionError, PerdureError
 from perdure.worker.generation import Generation, Offer
 from perdure.worker.outputs import Outputs, Redirection
@@ -95,7 +95,7 @@ class WorkerHost:
         self._draining: set[asyncio.Task[None]] = set()
         self._old: set[Generation] = set()
         self._problems: dict[str, str] = {}
-        self._validated: set[int] = set()
+        self._prepared: set[type] = set()
         self._versions: dict[str, str] = {}
         self._error: BaseException | None = None
         self._main: asyncio.Task[None] | None = None
@@ -230,8 +230,11 @@ class WorkerHost:
         await self._tell_redefined()
 
     def _generation(self, offer: Offer) -> Generation:
-        runner = VersionedRunner(self._pinned, self._find)
+        runner = self._runner()
         return Generation(offer, self._project, runner, self._outputs, self._notice, self._ended)
+
+    def _runner(self) -> VersionedRunner:
+        return VersionedRunner(self._pinned, self._find, self._prepared)
 
     def _retire(self, generation: Generation) -> None:
         self._old.add(generation)
@@ -270,11 +273,13 @@ class WorkerHost:
 
     def _valid(self, registered: Registered) -> bool:
         """Whether the SDK takes a workflow: one that it refuses must not keep the others from running."""
-        key, problem = id(registered.target), f"workflow {registered.definition.name}"
-        if key in self._validated:
-            return True
+        problem = f"workflow {registered.definition.name}"
+
+        async def validate() -> None:
+            self._runner().prepare_workflow(definition_of(registered.target))
+
         try:
-            VersionedRunner(self._pinned, self._find).prepare_workflow(definition_of(registered.target))
+            asyncio.run(validate())
         except Exception as error:
             text = f"Workflow {registered.definition.name} cannot be run: {_innermost(error)}"
             if self._problems.get(problem) != text:
@@ -282,7 +287,6 @@ class WorkerHost:
                 self._say(text)
             return False
         self._problems.pop(problem, None)
-        self._validated.add(key)
         return True
 
     def _pinned(self, run_id: str) -> str:
@@ -332,6 +336,10 @@ class WorkerHost:
         self._problems["worker"] = f"The worker ended: {_innermost(error)}"
         self._say(self._problems["worker"])
         self._loop.call_later(1.0, self._current_must_go)
+
+    def printed(self, run_id: str, since: int) -> list[Output]:
+        """What activities of a run printed in this process lately, after `since`. From any thread."""
+        return self._outputs.recent(run_id, since)
 
     async def _close(self, patience: float) -> None:
         if self._main is not None:

@@ -17,6 +17,7 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -36,6 +37,7 @@ from perdure.engine.rpc.common import Token
 WORKFLOW_THREADS = "perdure-workflow"  # how the threads are named that run workflow code
 _DELAY = 0.03  # seconds that a line may wait for others
 _MOST = 20_000  # lines that are kept while the owner of the file cannot be reached
+_RECENT = 1_000  # lines that are kept for a cell that begins to wait a moment after it started a run
 
 _printer: ContextVar[Printer | None] = ContextVar("perdure_printer", default=None)
 
@@ -58,6 +60,7 @@ class Outputs:
         self._lock = threading.Lock()
         self._scheduled = False
         self._sending = asyncio.Lock()
+        self._recent: deque[Output] = deque(maxlen=_RECENT)
         self.error = ""  # why the last batch could not be sent
 
     def printer(self, info: temporalio.activity.Info) -> Printer:
@@ -67,10 +70,16 @@ class Outputs:
         """Takes a line; from any thread."""
         with self._lock:
             self._lines.append(line)
+            self._recent.append(line)
             due = not self._scheduled
             self._scheduled = True
         if due and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._later)
+
+    def recent(self, run_id: str, since: int) -> list[Output]:
+        """The last lines of a run that were printed after `since`."""
+        with self._lock:
+            return [line for line in self._recent if line.run_id == run_id and line.time > since]
 
     async def flush(self) -> None:
         """Sends what there is. Lines that cannot be sent are kept for the next time."""

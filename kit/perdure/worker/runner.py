@@ -44,17 +44,27 @@ class VersionedRunner(WorkflowRunner):
     Args:
         pinned: run id -> version, "" when the run is not pinned. Called once for each run; may block.
         find: (workflow type, version) -> the loaded definition. May block; raises DefinitionError.
+        prepared: workflow classes that need no validation; those that pass it are added.
     """
 
-    def __init__(self, pinned: Callable[[str], str], find: Callable[[str, str], Registered]) -> None:
+    def __init__(
+        self,
+        pinned: Callable[[str], str],
+        find: Callable[[str, str], Registered],
+        prepared: set[type] | None = None,
+    ) -> None:
         self._pinned = pinned
         self._find = find
+        self._prepared = prepared if prepared is not None else set()
         self._versions: dict[str, str] = {}
         self._sandboxed = sandbox()
         self._plain = UnsandboxedWorkflowRunner()
 
     def prepare_workflow(self, defn: Any) -> None:
-        self._runner(defn).prepare_workflow(defn)
+        """Validates a definition. To be called on a running loop, which the SDK's instances ask for."""
+        if defn.cls not in self._prepared:
+            self._runner(defn).prepare_workflow(defn)
+            self._prepared.add(defn.cls)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         run_id, name = det.info.run_id, det.info.workflow_type
