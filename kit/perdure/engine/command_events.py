@@ -251,7 +251,7 @@ def _continue_as_new(c: Completion, command: Command) -> None:
     ex = c.turn.ex
     event = WorkflowExecutionContinuedAsNewEventAttributes(
         new_execution_run_id=c.new_run_id(),
-        workflow_type=attributes.workflow_type,
+        workflow_type=attributes.workflow_type if attributes.workflow_type.name else ex.started.workflow_type,
         task_queue=TaskQueue(
             name=attributes.task_queue.name or ex.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL
         ),

@@ -143,11 +143,6 @@ def _check_closing(shadow: _Shadow, command: Command) -> None:
     if command.command_type == CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION:
         attributes = command.continue_as_new_workflow_execution_command_attributes
         cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CONTINUE_AS_NEW_ATTRIBUTES
-        _require(
-            attributes.workflow_type.name,
-            cause,
-            "WorkflowType is not set on ContinueAsNewWorkflowExecutionCommand.",
-        )
         _check_retry(attributes.retry_policy, cause)
     if command.command_type == CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION:
         _require(
