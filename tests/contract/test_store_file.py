@@ -108,10 +108,20 @@ def test_closing_leaves_one_file_that_another_process_can_open(store: Store, pat
     asyncio.run(store.durable(store.append(one_of_each())))
     store.parquet("FROM events")
     store.close()
-    assert os.listdir(path.parent) == ["history.duckdb"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["history.duckdb"]
     code = "import sys, perdure.store as s; o = s.Store.open(sys.argv[1]); print(len(o.sql('FROM events'))); o.close()"
     run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert run.stdout == "1\n"
+
+
+def test_what_a_kill_left_of_an_unfinished_file_is_removed(path: Path) -> None:
+    path.parent.mkdir()
+    old, fresh = (path.with_name(f"{path.name}.{name}.new") for name in ("aa", "bb"))
+    old.touch()
+    os.utime(old, (0, 0))
+    fresh.touch()
+    Store.open(path).close()
+    assert {entry.name for entry in path.parent.iterdir()} == {path.name, fresh.name}
 
 
 def test_a_plain_duckdb_reads_the_views(store: Store, path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 from store_records import SECOND, START, attributes, event, one_of_each, started
@@ -23,17 +22,19 @@ from perdure.engine.records import (
 from perdure.store import Store
 from perdure.testing.journal import MemoryJournal
 
-Make: TypeAlias = Callable[[], Journal]
+
+def opened(kind: str, folder: Path) -> Iterator[Journal]:
+    if kind == "memory":
+        yield MemoryJournal()
+        return
+    store = Store.open(folder / "history.duckdb")
+    yield store
+    store.close()
 
 
 @pytest.fixture(params=["file", "memory"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    if request.param == "memory":
-        yield MemoryJournal()
-        return
-    store = Store.open(tmp_path / "history.duckdb")
-    yield store
-    store.close()
+    yield from opened(request.param, tmp_path)
 
 
 def keep(journal: Journal, *records: Record) -> None:
@@ -130,8 +131,14 @@ def listed(journal: Journal, query: str) -> set[str]:
     return {row.run_id for row in asyncio.run(journal.list_executions("default", query, 100, None))}
 
 
-@pytest.fixture
-def payments(journal: Journal) -> Journal:
+@pytest.fixture(params=["file", "memory"], scope="module")
+def payments(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journal]:
+    for journal in opened(request.param, tmp_path_factory.mktemp("payments")):
+        keep_payments(journal)
+        yield journal
+
+
+def keep_payments(journal: Journal) -> None:
     keep(
         journal,
         started(
@@ -155,7 +162,6 @@ def payments(journal: Journal) -> Journal:
         ExecutionClosed("r2", 6, START + 2 * SECOND, 40, 900),
         started("x1", "payment-1", namespace="other"),
     )
-    return journal
 
 
 @pytest.mark.parametrize(
@@ -202,6 +208,6 @@ def test_counts_are_whole_or_by_status(payments: Journal) -> None:
 @pytest.mark.parametrize(
     "query", ["WorkflowId =", "WorkflowId = 'a' ORDER BY StartTime", "= 3", "ExecutionStatus = 'Lost'"]
 )
-def test_a_filter_that_makes_no_sense_is_refused(journal: Journal, query: str) -> None:
+def test_a_filter_that_makes_no_sense_is_refused(payments: Journal, query: str) -> None:
     with pytest.raises(InvalidQueryError):
-        listed(journal, query)
+        listed(payments, query)

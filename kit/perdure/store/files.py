@@ -13,6 +13,7 @@ by other means in the same process: closing any descriptor of a file drops the p
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
 import secrets
@@ -164,6 +165,7 @@ def _open(path: Path) -> duckdb.DuckDBPyConnection:
 
 def _create(path: Path) -> None:
     """Makes a whole new file under another name, then gives it its own, unless somebody was quicker."""
+    _remove_unfinished(path)
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
         with _open(new) as connection:
@@ -179,6 +181,14 @@ def _create(path: Path) -> None:
     finally:
         for left in (new, new.with_name(new.name + ".wal")):
             with suppress(FileNotFoundError):
+                left.unlink()
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Removes what processes left that were killed while they made the file; making one takes no minute."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.new*"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > 60:
                 left.unlink()
 
 

@@ -104,7 +104,10 @@ class Writer:
         await future
 
     def on_failure(self, callback: Callable[[StoreError], None]) -> None:
-        """Calls back once, on the writer's thread, if a commit fails; at once if one has failed already."""
+        """Calls back if a commit fails: once, on the writer's thread, before any waiter is told.
+
+        If one has failed already, calls back at once.
+        """
         with self._changed:
             failure = self._failure
             if failure is None:
@@ -201,9 +204,11 @@ class Writer:
             self._failure = failure
             waiters = [*(self._under_way.waiters if self._under_way else ()), *self._next.waiters]
             callbacks, self._on_failure = self._on_failure, []
-        _wake(waiters, failure)
-        for callback in callbacks:
-            callback(failure)
+        try:
+            for callback in callbacks:
+                callback(failure)
+        finally:
+            _wake(waiters, failure)
 
 
 def _wake(waiters: list[Waiter], failure: StoreError | None) -> None:
