@@ -10,7 +10,14 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from temporalio.api.common.v1 import ActivityType, Payload, Payloads, RetryPolicy, WorkflowExecution, WorkflowType
+from temporalio.api.common.v1 import (
+    ActivityType,
+    Payload,
+    Payloads,
+    RetryPolicy,
+    WorkflowExecution,
+    WorkflowType,
+)
 from temporalio.api.enums.v1 import EventType, TimeoutType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import (
     ActivityFailureInfo,
@@ -55,7 +62,14 @@ class Builder:
 
     def __init__(self, workflow_type: str = "payment", workflow_id: str = "payment-7", **about: Any) -> None:
         started = ExecutionStarted(
-            "default", workflow_id, "0198c5f2-7d3a-7000-8000-000000000001", "", workflow_type, "perdure", START, START
+            "default",
+            workflow_id,
+            "0198c5f2-7d3a-7000-8000-000000000001",
+            "",
+            workflow_type,
+            "perdure",
+            START,
+            START,
         )
         self.records = RunRecords(started)
         self.process = FIRST
@@ -79,7 +93,9 @@ class Builder:
             self.records.events.append(event)
         return event.event_id
 
-    def task(self, at: float, took: float = 0.004, failure: Failure | None = None, nondeterminism: bool = False) -> None:
+    def task(
+        self, at: float, took: float = 0.004, failure: Failure | None = None, nondeterminism: bool = False
+    ) -> None:
         """A workflow task, scheduled, started and closed."""
         scheduled = self.event("WORKFLOW_TASK_SCHEDULED", at)
         started = self.event("WORKFLOW_TASK_STARTED", at, scheduled_event_id=scheduled, identity=self.process)
@@ -117,25 +133,45 @@ class Builder:
         """An attempt's records. `due`: when it could have started; `following`: when the next attempt is due."""
         run = self.records.started.run_id
         self.records.attempt_starts.append(
-            AttemptStarted(run, activity, number, ns(start if due is None else due), ns(start), self.process, self.process)
+            AttemptStarted(
+                run,
+                activity,
+                number,
+                ns(start if due is None else due),
+                ns(start),
+                self.process,
+                self.process,
+            )
         )
         if end is not None:
             after = None if following is None else ns(following)
-            self.records.attempt_ends.append(AttemptEnded(run, activity, number, ns(end), outcome, failure, after))
+            self.records.attempt_ends.append(
+                AttemptEnded(run, activity, number, ns(end), outcome, failure, after)
+            )
 
-    def completed(self, activity: int, start: float, end: float, result: Any = None, attempt: int = 1) -> None:
+    def completed(
+        self, activity: int, start: float, end: float, result: Any = None, attempt: int = 1
+    ) -> None:
         """The two events that a completed activity leaves."""
         began = self.event(
-            "ACTIVITY_TASK_STARTED", start, scheduled_event_id=activity, identity=self.process, attempt=attempt
+            "ACTIVITY_TASK_STARTED",
+            start,
+            scheduled_event_id=activity,
+            identity=self.process,
+            attempt=attempt,
         )
         ids = {"scheduled_event_id": activity, "started_event_id": began}
         self.event("ACTIVITY_TASK_COMPLETED", end, result=payloads(result), **ids)
 
     def failed(self, activity: int, start: float, end: float, failure: Failure, attempt: int = 1) -> None:
         began = self.event("ACTIVITY_TASK_STARTED", start, scheduled_event_id=activity, attempt=attempt)
-        self.event("ACTIVITY_TASK_FAILED", end, scheduled_event_id=activity, started_event_id=began, failure=failure)
+        self.event(
+            "ACTIVITY_TASK_FAILED", end, scheduled_event_id=activity, started_event_id=began, failure=failure
+        )
 
-    def activity(self, name: str, start: float, end: float, *args: Any, result: Any = None, queued: float = 0.0) -> int:
+    def activity(
+        self, name: str, start: float, end: float, *args: Any, result: Any = None, queued: float = 0.0
+    ) -> int:
         """An activity that completes at its first attempt."""
         scheduled = self.schedule(name, start - queued, *args)
         self.attempt(scheduled, 1, start, end, due=start - queued)
@@ -145,7 +181,9 @@ class Builder:
     def timer(self, at: float, span: float, fired: float | None = None, summary: str = "") -> int:
         name = str(len(self.records.events))
         length = Duration(seconds=int(span), nanos=round(span % 1 * 1e9))
-        started = self.event("TIMER_STARTED", at, timer_id=name, start_to_fire_timeout=length, summary=summary)
+        started = self.event(
+            "TIMER_STARTED", at, timer_id=name, start_to_fire_timeout=length, summary=summary
+        )
         if fired is not None:
             self.event("TIMER_FIRED", fired, timer_id=name, started_event_id=started)
         return started
@@ -153,7 +191,10 @@ class Builder:
     def child(self, name: str, at: float, end: float | None = None, failure: Failure | None = None) -> int:
         execution = WorkflowExecution(workflow_id=f"{name}-1", run_id="c")
         initiated = self.event(
-            "START_CHILD_WORKFLOW_EXECUTION_INITIATED", at, workflow_id=f"{name}-1", workflow_type=WorkflowType(name=name)
+            "START_CHILD_WORKFLOW_EXECUTION_INITIATED",
+            at,
+            workflow_id=f"{name}-1",
+            workflow_type=WorkflowType(name=name),
         )
         about: dict[str, Any] = {"initiated_event_id": initiated, "workflow_execution": execution}
         self.event("CHILD_WORKFLOW_EXECUTION_STARTED", at + 0.01, **about)
@@ -170,7 +211,9 @@ class Builder:
     def fail(self, at: float, activity: int, failure: Failure) -> RunRecords:
         """The workflow fails with an activity's failure."""
         wrapped = Failure(
-            message="Activity task failed", cause=failure, activity_failure_info=ActivityFailureInfo(scheduled_event_id=activity)
+            message="Activity task failed",
+            cause=failure,
+            activity_failure_info=ActivityFailureInfo(scheduled_event_id=activity),
         )
         self.event("WORKFLOW_EXECUTION_FAILED", at, failure=wrapped)
         return self.records
@@ -199,7 +242,9 @@ def _charge(run: Builder, attempts: int, max_attempts: int = 5) -> tuple[int, fl
     for number in range(1, attempts + 1):
         pause = float(2 ** (number - 1))
         last = number == max_attempts
-        run.attempt(charge, number, at, at + 0.3, "failed", HTTP_503, following=None if last else at + 0.3 + pause)
+        run.attempt(
+            charge, number, at, at + 0.3, "failed", HTTP_503, following=None if last else at + 0.3 + pause
+        )
         at += 0.3 + pause
     return charge, at
 
@@ -244,7 +289,10 @@ def killed() -> RunRecords:
     """The first kernel dies at 6.2 s while it fits the model; the second goes on at 9 s."""
     run = Builder("flights", "flights-2013")
     run.task(0.01, 0.02)
-    months = [run.activity("load_month", 0.05 + 0.05 * n, 0.6 + 0.22 * n, f"2013-{n + 1:02}", queued=0.02) for n in range(6)]
+    months = [
+        run.activity("load_month", 0.05 + 0.05 * n, 0.6 + 0.22 * n, f"2013-{n + 1:02}", queued=0.02)
+        for n in range(6)
+    ]
     assert months
     run.task(2.0)
     weather = run.schedule("fetch_weather", 2.05, "http://127.0.0.1:8811/weather", max_attempts=5)
@@ -292,13 +340,20 @@ def everything() -> RunRecords:
         "attempt": 2,
         "activity_id": "1",
         "activity_type": "price",
-        "original_schedule_time": "2026-08-21T12:03:21.500000000Z",
-        "complete_time": "2026-08-21T12:03:21.900000000Z",
+        "original_schedule_time": "2026-08-21T14:03:21.500000000Z",
+        "complete_time": "2026-08-21T14:03:21.900000000Z",
     }
     run.event("MARKER_RECORDED", 1.9, marker_name="core_local_activity", details={"data": payloads(data)})
-    run.event("MARKER_RECORDED", 1.9, marker_name="core_patch", details={"patch-data": payloads({"id": "new-prices"})})
+    run.event(
+        "MARKER_RECORDED",
+        1.9,
+        marker_name="core_patch",
+        details={"patch-data": payloads({"id": "new-prices"})},
+    )
     accepted = run.event("WORKFLOW_EXECUTION_UPDATE_ACCEPTED", 2.0, protocol_instance_id="u1")
-    run.records.events[-1].workflow_execution_update_accepted_event_attributes.accepted_request.input.name = "set_address"
+    run.records.events[
+        -1
+    ].workflow_execution_update_accepted_event_attributes.accepted_request.input.name = "set_address"
     run.event("WORKFLOW_EXECUTION_UPDATE_COMPLETED", 2.3, accepted_event_id=accepted)
     sent = run.event(
         "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED",
@@ -322,7 +377,16 @@ def fan_out(width: int = 40) -> RunRecords:
     for n, event_id in enumerate(scheduled):
         start = 0.05 + (n // 8) * 0.4
         if n % 11 == 5:
-            run.attempt(event_id, 1, start, start + 0.2, "failed", application("OSError", "disk is busy"), due=0.03, following=start + 1.2)
+            run.attempt(
+                event_id,
+                1,
+                start,
+                start + 0.2,
+                "failed",
+                application("OSError", "disk is busy"),
+                due=0.03,
+                following=start + 1.2,
+            )
             run.attempt(event_id, 2, start + 1.21, start + 1.5, due=start + 1.2)
         else:
             run.attempt(event_id, 1, start, start + 0.3 + 0.02 * (n % 5), due=0.03)
@@ -342,7 +406,14 @@ def thousands(number: int = 2000) -> RunRecords:
     for n in range(number):
         scheduled = run.schedule("row", at, n, max_attempts=2)
         if n % 500 == 250:
-            run.attempt(scheduled, 1, at, at + 0.02, "failed", application("ValueError", f"row {n} is broken", final=True))
+            run.attempt(
+                scheduled,
+                1,
+                at,
+                at + 0.02,
+                "failed",
+                application("ValueError", f"row {n} is broken", final=True),
+            )
             run.failed(scheduled, at, at + 0.02, application("ValueError", f"row {n} is broken", final=True))
         else:
             run.attempt(scheduled, 1, at, at + 0.01)
@@ -352,7 +423,7 @@ def thousands(number: int = 2000) -> RunRecords:
     return run.complete(at, number)
 
 
-HOSTILE = '<script>alert("x")</script> & \'quoted\' \x00\x1b[31m\u202egnp.exe'
+HOSTILE = "<script>alert(\"x\")</script> & 'quoted' \x00\x1b[31m\u202egnp.exe"
 
 
 def hostile() -> RunRecords:
@@ -363,7 +434,12 @@ def hostile() -> RunRecords:
     run.activity("מחלקת_חיובים", 0.3, 0.6, "שלום עולם")
     run.activity("الدفع", 0.4, 0.9, "مرحبا")
     run.activity("支払いを処理する", 0.5, 1.2, "東京")
-    run.activity("transform_and_validate_every_single_record_of_the_quarterly_ledger_v2", 0.6, 1.4, {"quarter": "2013-Q4"})
+    run.activity(
+        "transform_and_validate_every_single_record_of_the_quarterly_ledger_v2",
+        0.6,
+        1.4,
+        {"quarter": "2013-Q4"},
+    )
     secret = run.schedule("sealed", 0.7)
     run.records.events[-1].activity_task_scheduled_event_attributes.input.CopyFrom(
         Payloads(payloads=[Payload(metadata={"encoding": b"binary/encrypted"}, data=b"\x00\xff")])
@@ -381,9 +457,20 @@ def imported() -> RunRecords:
     run.task(0.01)
     withdraw = run.schedule("withdraw", 0.05, 100, max_attempts=10)
     began = run.event(
-        "ACTIVITY_TASK_STARTED", 7.3, scheduled_event_id=withdraw, identity="7001@cluster", attempt=4, last_failure=HTTP_503
+        "ACTIVITY_TASK_STARTED",
+        7.3,
+        scheduled_event_id=withdraw,
+        identity="7001@cluster",
+        attempt=4,
+        last_failure=HTTP_503,
     )
-    run.event("ACTIVITY_TASK_COMPLETED", 7.9, scheduled_event_id=withdraw, started_event_id=began, result=payloads("ok"))
+    run.event(
+        "ACTIVITY_TASK_COMPLETED",
+        7.9,
+        scheduled_event_id=withdraw,
+        started_event_id=began,
+        result=payloads("ok"),
+    )
     run.task(7.95)
     run.schedule("deposit", 8.0, 100)
     return run.records

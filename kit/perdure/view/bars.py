@@ -1,7 +1,7 @@
 """What is drawn inside a row: one function for each kind of thing that takes time.
 
-The shapes say what the colours say: solid = completed, outlined and ended by ✗ = failed, dashed outline = lost, hatched = back-off, thin line
-= waiting for a worker, soft with an arrowhead = still going on, diamond = an instant.
+The shapes say what the colours say: solid = completed, outlined and ended by ✗ = failed, dashed outline = lost, hatched =
+back-off, thin line = waiting for a worker, soft with an arrowhead = still going on, diamond = an instant.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def _activity(pen: Pen, line: Timeline, scale: Axis, row: Row) -> str:
     parts = []
     finish = line.finish if row.end is None else row.end
     if not row.attempts:
-        queued = "waiting for a worker" if row.end is None else str(row.state)
+        queued = "waiting for a worker" if line.recorded else "scheduled, not finished"
+        queued = queued if row.end is None else str(row.state)
         return _queue(pen, scale, row.start, finish, queued) + (
             pen.cross(scale.position(finish), MIDDLE, "lost")
             if row.state in (State.CANCELED, State.TIMED_OUT)
@@ -153,7 +154,9 @@ def _work(pen: Pen, line: Timeline, scale: Axis, row: Row, attempt: Attempt, sta
     word = {State.LOST: f"{number} lost", State.TIMED_OUT: f"{number} timed out"}.get(state, number)
     if len(row.attempts) > 1 or row.earlier or state is State.LOST:
         for label in dict.fromkeys((word, number)):
-            tier = pen.tier(measure(label, 10.5) + 8, right - left)
+            tier = pen.tier(
+                measure(label, 10.5) + (8 if state in (State.COMPLETED, State.RUNNING) else 15), right - left
+            )
             if tier is not None:
                 middle = pen.percent((left + right) / 2)
                 shape += pen.text(
@@ -167,26 +170,28 @@ def _work(pen: Pen, line: Timeline, scale: Axis, row: Row, attempt: Attempt, sta
 
 def _queue(pen: Pen, scale: Axis, start: int, end: int, said: str) -> str:
     left, right = scale.position(start), scale.position(end)
-    return (
-        pen.line(left, right, MIDDLE, "wait", 2, title=f"{said}, {duration(end - start)}")
-        if right - left > 0.002
-        else ""
-    )
+    if right - left <= 0.002:
+        return ""
+    drawn = pen.line(left, right, MIDDLE, "lost", 1.6, title=f"{said}, {duration(end - start)}")
+    span = duration(end - start)
+    return drawn + _patch(pen, left, right, f"{said}, {span}", f"waiting, {span}", span)
 
 
 def _hatch(pen: Pen, scale: Axis, start: int, end: int, said: str, label: str) -> str:
     left, right = scale.position(start), scale.position(end)
     if right - left <= 0.001:
         return ""
-    drawn = pen.line(left, right, MIDDLE, "wait", 8, "1.5 3.5", title=said)
-    tier = pen.tier(measure(label, 10) + 14, right - left)
-    if tier is not None:  # the label stands on a patch of background, cut out of the hatching
-        middle = pen.percent((left + right) / 2)
-        halo = pen.text(label, middle, MIDDLE + 3.5, "dim", size=10, anchor="middle", tier=tier)
-        drawn += halo.replace(
-            "<text ", f'<text style="paint-order:stroke" stroke="{pen.colour("bg")}" stroke-width="5" ', 1
-        )
-    return drawn
+    return pen.line(left, right, MIDDLE, "wait", 8, "1.5 3.5", title=said) + _patch(pen, left, right, label)
+
+
+def _patch(pen: Pen, left: float, right: float, *labels: str) -> str:
+    """The first of the labels that fits, in the middle of a line, on a patch of background."""
+    place = pen.percent((left + right) / 2)
+    for label in filter(None, labels):
+        tier = pen.tier(measure(label, 10) + 26, right - left)
+        if tier is not None:
+            return pen.text(label, place, MIDDLE + 3.5, "dim", size=10, anchor="middle", tier=tier, halo=True)
+    return ""
 
 
 def _timer(pen: Pen, row: Row, start: float, end: float) -> str:

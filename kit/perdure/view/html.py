@@ -1,7 +1,7 @@
 """A timeline as HTML: a fragment for notebooks and mails, and a whole page for a file.
 
-The fragment is the run's name, state and verdict as text, the SVG, and a <details> with a table of all attempts. If a sanitiser takes the SVG
-or the style sheet away, the text and the table still tell all.
+The fragment is the run's name, state and verdict as text, the SVG, and a <details> with a table of all attempts. If a sanitiser
+takes the SVG or the style sheet away, the text and the table still tell all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _RULES = (
     f"{_BOX}{{background:var(--pd-bg);color:var(--pd-ink);border:1px solid var(--pd-line);border-radius:8px;"
     "font-size:13px;line-height:1.45;padding:10px 0 0;margin:2px 0;text-align:left}"
     f"{_BOX} .pd-head{{padding:0 12px;overflow-wrap:anywhere}}"
-    f"{_BOX} .pd-chip{{display:inline-block;border-radius:11px;padding:1px 10px;font-weight:600;font-size:12px;color:var(--pd-on);margin-right:8px}}"
+    f"{_BOX} .pd-chip{{display:inline-block;border-radius:11px;padding:1px 10px;font-weight:600;font-size:12px;"
+    "color:var(--pd-on);margin-right:8px}"
     f"{_BOX} .pd-type{{font-size:15px;font-weight:600}}"
     f"{_BOX} .pd-small{{color:var(--pd-dim);font-size:12px}}"
     f"{_BOX} .pd-verdict{{margin:6px 0 0;font-size:14px}}"
@@ -157,7 +158,8 @@ def _completions(line: Timeline) -> str:
             f"<tr><td>{escape(_name(row))}</td><td>{escape(shorten(row.detail, 60))}</td>"
             f'<td class="pd-num">{row.tries}</td><td class="pd-num">{failed or ""}</td><td class="pd-num">{lost or ""}</td>'
             f"<td>{escape(', '.join(workers))}</td>"
-            f'<td class="pd-t-{tone}"><b>{row.completions} ×</b></td><td>{escape(state_word(row) or "completed")}, {took(line, row)}</td></tr>'
+            f'<td class="pd-t-{tone}"><b>{row.completions} ×</b></td>'
+            f"<td>{escape(state_word(row) or 'completed')}, {took(line, row)}</td></tr>"
         )
     heads = ("activity", "arguments", "started", "failed", "lost", "by", "completed", "now")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)

@@ -10,9 +10,20 @@ import unicodedata
 from html import escape
 
 from perdure.view.parts import State
-from perdure.view.theme import MIDDLE, NAME, NARROW, NARROW_NAME, NARROW_RIGHT, PALETTE, RIGHT
-from perdure.view.words import shorten, shorten_middle
+from perdure.view.theme import (
+    MIDDLE,
+    NAME,
+    NAME_SHARE,
+    NARROW,
+    NARROW_NAME,
+    NARROW_RIGHT,
+    PALETTE,
+    PLOT_SHARE,
+    RIGHT,
+)
+from perdure.view.words import isolate, shorten, shorten_middle
 
+INDENT = 28  # where names begin, after the icon
 PHONE = 380  # the narrowest container that the fluid form is made for
 _SLIM = frozenset("iljtfrI.,:;'|!()[]{}/ -·")
 _DASHES = ("", "7 3", "2.5 2.5", "9 2 2 2")  # of the lines that tell processes apart
@@ -50,6 +61,26 @@ def measure(text: str, size: float, *, bold: bool = False) -> float:
     return em * size * (1.07 if bold else 1)
 
 
+def _variants(said: list[str]) -> str:
+    """The same element for a narrow, a middling and a wide container; the style sheet shows one. One of it when all are alike."""
+    if len(set(said)) == 1:
+        return said[0]
+    slim, middle, wide = said
+    if middle == wide:
+        return _only(slim, "pd-n1", hidden=True) + _only(middle, "pd-w1")
+    if slim == middle:
+        return _only(slim, "pd-m2") + _only(wide, "pd-w3", hidden=True)
+    return _only(slim, "pd-n1", hidden=True) + _only(middle, "pd-m1") + _only(wide, "pd-w3", hidden=True)
+
+
+def _only(text: str, name: str, *, hidden: bool = False) -> str:
+    """`text` for some containers only. `hidden`: until the style sheet says otherwise."""
+    more = ' display="none"' if hidden else ""
+    if text.startswith('<text class="'):
+        return text.replace('<text class="', f'<text{more} class="{name} ', 1)
+    return text.replace("<text ", f'<text{more} class="{name}" ', 1)
+
+
 class Pen:
     """Writes SVG elements for a drawing of `width` px, or a fluid one."""
 
@@ -61,7 +92,7 @@ class Pen:
         self.right_width = NARROW_RIGHT if self.narrow else RIGHT
         self.text_width = self.width - 24
         self.plot_width = self.width - self.name_width - self.right_width
-        self.narrow_plot = PHONE - NARROW_NAME - NARROW_RIGHT if self.fluid else self.plot_width
+        self.narrow_plot = PHONE * PLOT_SHARE if self.fluid else self.plot_width
 
     # --- what fits
 
@@ -71,9 +102,9 @@ class Pen:
             return ""
         if not self.fluid:
             return None
-        if need <= share * (NARROW - NAME - RIGHT):
+        if need <= share * NARROW * PLOT_SHARE:
             return "pd-w1"
-        return "pd-w2" if need <= share * (MIDDLE - NAME - RIGHT) else None
+        return "pd-w2" if need <= share * MIDDLE * PLOT_SHARE else None
 
     def cut(self, text: str, width: float, size: float, *, middle: bool = False, bold: bool = False) -> str:
         """`text`, shortened to about `width` px."""
@@ -136,75 +167,63 @@ class Pen:
         italic: bool = False,
         anchor: str = "",
         tier: str = "",
-        hidden: bool = False,
+        halo: bool = False,
     ) -> str:
         more = f' font-size="{size}"' if size != 12 else ""
         more += ' font-weight="600"' if bold else ""
         more += ' font-style="italic"' if italic else ""
         more += f' text-anchor="{anchor}"' if anchor and anchor != "start" else ""
-        more += ' display="none"' if hidden else ""
+        if halo:  # a patch of background around it
+            tier = f"pd-s-bg {tier}"
+            more += f' style="paint-order:stroke" stroke="{PALETTE["bg"].light}" stroke-width="7" stroke-linejoin="round"'
         return f'<text {self.paint(tone, tier)} x="{x}" y="{y:g}"{more}>{self.escape(said)}</text>'
 
     def either(self, said: str, x: float, y: float, tone: str, *, size: float = 12) -> str:
         """A line of text from `x` to the right edge."""
-        if not self.fluid:
-            return self.text(self.cut(said, self.width - x - 12, size), x, y, tone, size=size)
-        wide = self.cut(said, NARROW + 120 - x - 12, size)
-        slim = self.cut(said, PHONE - x - 12, size)
-        if wide == slim:
-            return self.text(wide, x, y, tone, size=size)
-        return self.text(wide, x, y, tone, size=size, tier="pd-w1") + self.text(
-            slim, x, y, tone, size=size, tier="pd-n1", hidden=True
-        )
+        widths = (PHONE, NARROW, MIDDLE) if self.fluid else (self.width,)
+        return _variants([self.text(self.cut(said, w - x - 12, size), x, y, tone, size=size) for w in widths])
 
-    def label(self, kind: str, name: str, detail: str, x: float, y: float, *, bold: bool = False) -> str:
+    def label(self, kind: str, name: str, detail: str, y: float, *, bold: bool = False) -> str:
         """The text of the name column: a dim word for the kind, the name, and as much detail as fits."""
-        if not self.fluid:
-            return self._label(kind, name, detail, x, y, self.name_width - x - 8, bold)
-        wide = self._label(kind, name, detail, x, y, NAME - x - 8, bold, "pd-w1")
-        slim = self._label(kind, name, "", x, y, NARROW_NAME - x - 4, bold, "pd-n1")
-        return wide + slim
+        columns = [w * NAME_SHARE for w in (PHONE, NARROW, MIDDLE)] if self.fluid else [self.name_width]
+        return _variants([self._label(kind, name, detail, y, width - INDENT - 6, bold) for width in columns])
 
-    def _label(
-        self, kind: str, name: str, detail: str, x: float, y: float, room: float, bold: bool, tier: str = ""
-    ) -> str:
+    def _label(self, kind: str, name: str, detail: str, y: float, room: float, bold: bool) -> str:
         spans = []
+        if kind and kind != "timer" and measure(f"{kind} {name}", 12) > room < PHONE / 4:
+            kind = ""  # there is room for the name, or for neither
         if kind:
             spans.append(f"<tspan {self.paint('dim')}>{self.escape(kind)} </tspan>")
             room -= measure(kind + " ", 12)
         shown = self.cut(name, room, 12, middle=True, bold=bold)
         weight = ' font-weight="600"' if bold else ""
-        spans.append(f"<tspan {self.paint('ink')}{weight}>{self.escape(shown)}</tspan>")
+        spans.append(f"<tspan {self.paint('ink')}{weight}>{self.escape(isolate(shown))}</tspan>")
         room -= measure(shown, 12, bold=bold) + 6
         if detail and room > 24:
             spans.append(
-                f'<tspan {self.paint("dim")} dx="6">{self.escape(self.cut(detail, room, 11))}</tspan>'
+                f'<tspan {self.paint("dim")} dx="6">{self.escape(isolate(self.cut(detail, room, 11)))}</tspan>'
             )
-        more = f' class="{tier}"' if tier else ""
-        more += ' display="none"' if tier == "pd-n1" else ""
-        return f'<text x="{x:g}" y="{y:g}"{more}>{"".join(spans)}</text>'
+        return f'<text x="{INDENT}" y="{y:g}">{"".join(spans)}</text>'
 
     def pair(self, word: str, took: str, y: float, tone: str) -> str:
         """The text of the right column: a word for the state where it is not plain success, and the time."""
-        slim = self.text_right(took, y, tone, "pd-n1" if self.fluid and word else "")
+        slim = self._right(f"<tspan {self.paint(tone)}>{self.escape(took)}</tspan>", y)
         if self.narrow or not word:
             return slim
-        spans = f'<tspan {self.paint(tone)} font-weight="600">{self.escape(word)}</tspan><tspan {self.paint("dim")}> {self.escape(took)}</tspan>'
-        tier = ' class="pd-w1"' if self.fluid else ""
-        wide = f'<text x="100%" dx="-12" y="{y:g}" text-anchor="end" font-size="11.5"{tier}>{spans}</text>'
-        return wide + slim if self.fluid else wide
+        wide = self._right(
+            f'<tspan {self.paint(tone)} font-weight="600">{self.escape(word)}</tspan>'
+            f"<tspan {self.paint('dim')}> {self.escape(took)}</tspan>",
+            y,
+        )
+        return _variants([slim, wide, wide]) if self.fluid else wide
 
-    def text_right(self, said: str, y: float, tone: str, tier: str = "") -> str:
-        hidden = ' display="none"' if tier == "pd-n1" else ""
-        return f'<text {self.paint(tone, tier)} x="100%" dx="-12" y="{y:g}" text-anchor="end" font-size="11.5"{hidden}>{self.escape(said)}</text>'
+    @staticmethod
+    def _right(spans: str, y: float) -> str:
+        return f'<text x="100%" dx="-10" y="{y:g}" text-anchor="end" font-size="11.5">{spans}</text>'
 
     def plot(self, y: float, height: float, content: str) -> str:
         """The part of a row, or of the picture, whose horizontal places are fractions of time's axis."""
-        place = (
-            'class="pd-plot" x="23%" width="64%"'
-            if self.fluid
-            else f'x="{self.name_width}" width="{self.plot_width}"'
-        )
+        place = 'x="27%" width="60%"' if self.fluid else f'x="{self.name_width}" width="{self.plot_width}"'
         return (
             f'<svg {place} y="{y:g}" height="{height:g}" overflow="visible">{content}</svg>'
             if content

@@ -149,6 +149,9 @@ class Timeline:
     next_run: str = ""  # continued as
     parent: str = ""
     history_length: int = 0
+    recorded: bool = (
+        True  # attempts were recorded; a history from elsewhere tells only of the last one of each activity
+    )
 
     @property
     def finish(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perdure.view.parts import Attempt, Kind, Row, State, Timeline
-from perdure.view.words import duration, instant, shorten
+from perdure.view.words import duration, instant, rough, shorten
 
 KIND_WORDS = {Kind.ACTIVITY: "", Kind.WORKFLOW: "", Kind.LOCAL_ACTIVITY: "local", Kind.CHILD: "child"}
 
@@ -16,18 +16,20 @@ def kind_word(row: Row) -> str:
 
 
 def took(line: Timeline, row: Row) -> str:
-    """How long a row took; when it happened, for an instant; how long is left, for an open timer."""
+    """How long a row took; when it happened, for an instant; how long until it fires, for an open timer."""
     if row.point:
         return f"at {duration(row.start - line.start)}"
     if row.kind is Kind.TIMER and row.end is None and row.due is not None:
-        return f"{duration(max(row.due - line.now, 0))} left"
+        return rough(max(row.due - line.now, 0))
     return duration((line.finish if row.end is None else row.end) - row.start)
 
 
 def state_word(row: Row) -> str:
-    """The state where it is worth a word: not for success, instants, and timers that run as they should."""
-    if row.state is State.COMPLETED or row.point or (row.kind is Kind.TIMER and row.end is None):
+    """The state where it is worth a word: not for success and instants. An open timer fires in the time that `took` tells."""
+    if row.state is State.COMPLETED or row.point:
         return ""
+    if row.kind is Kind.TIMER and row.end is None:
+        return "fires in"
     return "continued" if row.state is State.CONTINUED_AS_NEW else str(row.state)
 
 
@@ -58,10 +60,8 @@ def notes(row: Row) -> list[str]:
         reasons.setdefault(reason(attempt), []).append(attempt.number)
     if reasons:
         several = row.tries > 1 or row.state is State.RETRYING
-        lines = [
-            f"{f'attempt {ranges(numbers)}: ' if several else ''}{said}" for said, numbers in reasons.items()
-        ]
-        return lines[-3:]
+        last = list(reasons.items())[-3:]
+        return [f"{_attempts(numbers)}: {said}" if several else said for said, numbers in last]
     if row.fault is None:
         return []
     if row.state.failed:
@@ -75,6 +75,10 @@ def reason(attempt: Attempt) -> str:
     if attempt.state is State.LOST:
         return f"lost: {said}" if said else "lost, its process died"
     return said or (str(attempt.state) if attempt.state.failed else "")
+
+
+def _attempts(numbers: Sequence[int]) -> str:
+    return f"attempt {numbers[0]}" if len(numbers) == 1 else f"attempts {ranges(numbers)}"
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -92,7 +96,11 @@ def ranges(numbers: Sequence[int]) -> str:
 def describe(line: Timeline, row: Row) -> str:
     """A row in full."""
     title = f"{row.kind} {row.name}".strip()
-    lines = [f"{title} {took(line, row)}" if row.point else f"{title}: {row.state}, {took(line, row)}"]
+    lines = [
+        f"{title} {took(line, row)}"
+        if row.point
+        else f"{title}: {state_word(row) or row.state} {took(line, row)}"
+    ]
     if row.detail:
         lines.append(f"with {shorten(row.detail, 100)}")
     if len(row.attempts) > 1 or row.failures:

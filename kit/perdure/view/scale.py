@@ -14,12 +14,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
-from perdure.view.words import DAY, HOUR, MILLISECOND, MINUTE, SECOND, duration
+from perdure.view.words import DAY, HOUR, MILLISECOND, MINUTE, SECOND, duration, rough
 
 RATIO = 8
 FLOOR = 10 * SECOND
-BREAK = 0.05  # of the width, for one break
+BREAK = 0.07  # of the width, for one break
 BREAKS = 0.3  # of the width, for all breaks together at most
 LABEL = 0.011  # of a 560 px wide axis: what one character of a label takes
 
@@ -47,7 +48,7 @@ class Piece:
 class Tick:
     at: float
     label: str
-    first: bool = False  # the first after a break: its label tells the time since the run's start
+    cut: bool = False  # the middle of a break; the label tells how long it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def axis(start: int, end: int, edges: Iterable[int] = (), work: Iterable[tuple[i
     """The axis of a run from `start` to `end`, cut where nothing happens for long; see the module's text for the rule."""
     end = max(end, start + MILLISECOND)
     instants = sorted({start, end, *(time for time in edges if start < time < end)})
-    gaps = list(zip(instants, instants[1:], strict=False))
+    gaps = list(pairwise(instants))
     cuts = _cuts(gaps, _idle(gaps, sorted(work)))
     pieces = _pieces(gaps, cuts)
     return Axis(pieces, _ticks(pieces))
@@ -125,28 +126,37 @@ def _pieces(gaps: list[tuple[int, int]], cuts: set[int]) -> tuple[Piece, ...]:
 
 
 def _ticks(pieces: tuple[Piece, ...]) -> tuple[Tick, ...]:
-    """Round times, labelled by the time since the run's start, after a break by the time since the break's end."""
+    """Round times, labelled by the time since the run's start, after a break by the time since the break's end.
+
+    A break is labelled in its middle with what it leaves out.
+    """
     origin = pieces[0].start
     drawn = [piece for piece in pieces if not piece.cut]
     width = sum(piece.right - piece.left for piece in drawn)
     span = sum(piece.end - piece.start for piece in drawn)
     ticks: list[Tick] = []
-    free = -1.0  # the place from which on a label would touch none before it
+    step = _step(span / max(width, 0.01))
+    taken: list[tuple[float, float]] = []  # the stretches of the axis that have a label
+    for piece in pieces:
+        if piece.cut and piece.right - piece.left > BREAK / 3:
+            label = rough(piece.end - piece.start)
+            _place(ticks, taken, Tick((piece.left + piece.right) / 2, label, cut=True))
     for piece in drawn:
-        begin = piece.start - origin
-        if begin and piece.left >= free:
-            label = duration(begin)
-            ticks.append(Tick(piece.left, label, first=True))
-            free = piece.left + LABEL * (len(label) + 3)
-        step = _step(span / max(width, 0.01))
-        times = range(0 if not begin else step, piece.end - piece.start + 1, step)
-        for time in times if len(times) < 100 else ():
+        after = piece.start != origin
+        number = (piece.end - piece.start) // step + 1
+        for time in range(step if after else 0, step * min(number, 100), step):
             at = piece.left + time / (piece.end - piece.start) * (piece.right - piece.left)
-            label = ("+" if begin else "") + (duration(time) if time or begin else "0")
-            if at >= free:
-                ticks.append(Tick(at, label))
-                free = at + LABEL * (len(label) + 3)
-    return tuple(ticks)
+            _place(ticks, taken, Tick(at, ("+" if after else "") + (duration(time) if time else "0")))
+    return tuple(sorted(ticks, key=lambda tick: tick.at))
+
+
+def _place(ticks: list[Tick], taken: list[tuple[float, float]], tick: Tick) -> None:
+    """Adds a tick, unless its label would touch another."""
+    half = LABEL * (len(tick.label) + 2) / 2
+    left, right = tick.at - half, tick.at + half
+    if all(right <= other_left or left >= other_right for other_left, other_right in taken):
+        taken.append((left, right))
+        ticks.append(tick)
 
 
 def _step(span: float) -> int:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from perdure.view.bars import ROW, draw_bars, tone_of
 from perdure.view.fold import Fold, fold
-from perdure.view.ink import Pen, measure
-from perdure.view.parts import Kind, Row, Timeline
+from perdure.view.ink import INDENT, Pen, measure
+from perdure.view.parts import Kind, Row, State, Timeline
 from perdure.view.phrases import describe, facts, kind_word, notes, state_word, took
 from perdure.view.scale import Axis, axis
 from perdure.view.theme import style_sheet
-from perdure.view.words import count, duration, shorten_middle
+from perdure.view.words import count, duration
 
 NOTE, LANE, AXIS = 17, 17, 24  # heights of a failure's line, a process's line, and the axis
-MAX_ROWS = 120
+MAX_ROWS = 60
 MAX_LANES = 6
 QUIET = 40  # with more rows than this, only those in trouble say why attempts failed
 
@@ -108,35 +108,34 @@ def _axis(pen: Pen, scale: Axis, top: int, bottom: int) -> str:
     height = bottom - top
     drawn = []
     for gap in scale.breaks:
-        left, right = pen.percent(gap.left), pen.percent(gap.right - gap.left)
         said = f"{duration(gap.end - gap.start)} in which nothing begins or ends"
-        drawn.append(
-            f'<rect {pen.paint("band")} x="{left}" width="{right}" y="{AXIS - 6}" height="{height - AXIS + 6}">'
-            f"<title>{said}</title></rect>"
-        )
-        if gap.right - gap.left > 0.012:
-            drawn.append(
-                pen.sign(
-                    (gap.left + gap.right) / 2,
-                    3,
-                    "M-3 0l6 3.5l-6 3.5l6 3.5l-6 3.5",
-                    "dim",
-                    width=1.5,
-                    title=said,
-                )
-            )
+        drawn.append(_tear(pen, gap.left, gap.right, AXIS - 6, height, said))
     free = -1.0
     for tick in scale.ticks:
-        tier = "" if tick.at >= free else "pd-w1"
+        tier = "" if tick.at >= free or tick.cut else "pd-w1"
         if not tier:
             free = tick.at + (measure(tick.label, 10.5) + 12) / pen.narrow_plot
         elif not pen.fluid:
             continue
         x = pen.percent(tick.at)
         anchor = "start" if tick.at < 0.02 else "end" if tick.at > 0.985 else "middle"
-        drawn.append(f'<line {pen.stroke("line", tier)} x1="{x}" x2="{x}" y1="{AXIS - 6}" y2="{height}"/>')
-        drawn.append(pen.text(tick.label, x, 12, "dim", size=10.5, anchor=anchor, tier=tier, bold=tick.first))
+        if not tick.cut:
+            drawn.append(
+                f'<line {pen.stroke("line", tier)} x1="{x}" x2="{x}" y1="{AXIS - 6}" y2="{height}"/>'
+            )
+        drawn.append(pen.text(tick.label, x, 12, "dim", size=10.5, anchor=anchor, tier=tier, bold=tick.cut))
     return pen.plot(top, height, "".join(drawn))
+
+
+def _tear(pen: Pen, left: float, right: float, top: int, bottom: int, said: str) -> str:
+    """A break of the axis: a band with torn edges."""
+    teeth = (bottom - top) // 8
+    edge = f"M0 {top}" + "l3 4l-3 4" * teeth
+    band = (
+        f'<rect {pen.paint("band")} x="{pen.percent(left)}" width="{pen.percent(right - left)}" y="{top}" '
+        f'height="{teeth * 8}"><title>{said}</title></rect>'
+    )
+    return band + "".join(pen.sign(at, 0, edge, "line", width=1.2) for at in (left, right))
 
 
 def _lanes(pen: Pen, timeline: Timeline, scale: Axis, rows: list[str], y: int) -> int:
@@ -155,14 +154,14 @@ def _lanes(pen: Pen, timeline: Timeline, scale: Axis, rows: list[str], y: int) -
         rows.append(
             f'<g role="listitem" transform="translate(0 {y + LANE * index})" aria-label="{pen.attribute(said)}">'
             f"<title>{pen.escape(said)}</title>"
-            + pen.text(f"{worker.label}{fate}", 34, 12, "fail" if died else "dim", size=11)
+            + pen.text(f"{worker.label}{fate}", INDENT, 12, "fail" if died else "dim", size=11)
             + pen.plot(0, LANE, mark)
             + "</g>"
         )
     height = LANE * len(shown)
     if len(timeline.workers) > len(shown):
         more = count(len(timeline.workers) - len(shown), "more worker")
-        rows.append(pen.text(f"and {more}", 34, y + height + 12, "dim", size=11))
+        rows.append(pen.text(f"and {more}", INDENT, y + height + 12, "dim", size=11))
         height += LANE
     return height + 5
 
@@ -173,7 +172,7 @@ def _takeovers(pen: Pen, timeline: Timeline, scale: Axis, top: int, bottom: int)
     for worker in [worker for worker in timeline.workers if worker.takes_over][:MAX_LANES]:
         x = pen.percent(scale.position(worker.first))
         drawn.append(
-            f'<line {pen.stroke("time")} stroke-width="1.5" stroke-dasharray="5 3" x1="{x}" x2="{x}" y1="{AXIS - 4}" y2="{bottom - top}">'
+            f'<line {pen.stroke("dim")} stroke-width="1.3" stroke-dasharray="5 3" x1="{x}" x2="{x}" y1="{AXIS - 4}" y2="{bottom - top}">'
             f"<title>{pen.escape(worker.label)} takes over here</title></line>"
         )
     return pen.plot(top, bottom - top, "".join(drawn))
@@ -182,26 +181,33 @@ def _takeovers(pen: Pen, timeline: Timeline, scale: Axis, top: int, bottom: int)
 def _row(pen: Pen, timeline: Timeline, scale: Axis, row: Row, said: list[str], y: int) -> str:
     own = row.kind is Kind.WORKFLOW
     tone = tone_of(row.state)
-    parts = [
-        pen.diamond_at(20, 13, "time" if row.kind is Kind.SIGNAL else "flow")
-        if row.point
-        else pen.icon(row.state, 20, 13, tone)
-    ]
-    parts.append(pen.label(kind_word(row), row.name, "" if own else row.detail, 34, 17, bold=own))
+    parts = [_icon(pen, row)]
+    parts.append(pen.label(kind_word(row), row.name, "" if own else row.detail, 17, bold=own))
     parts.append(pen.plot(0, ROW, draw_bars(pen, timeline, scale, row)))
     parts.append(pen.pair(state_word(row), took(timeline, row), 17, tone if state_word(row) else "dim"))
     for index, note in enumerate(said):
         parts.append(
-            pen.either(note, 34, ROW + NOTE * index + 8, "fail" if row.state.failed else "wait", size=11.5)
+            pen.either(
+                note, INDENT, ROW + NOTE * index + 8, "fail" if row.state.failed else "wait", size=11.5
+            )
         )
     return _item(pen, describe(timeline, row), y, ROW + NOTE * len(said), "".join(parts), row.event_id)
+
+
+def _icon(pen: Pen, row: Row) -> str:
+    """The state as a shape; a diamond for an instant, a clock for a timer that runs."""
+    if row.point:
+        return pen.diamond_at(15, 13, "time" if row.kind is Kind.SIGNAL else "flow")
+    if row.kind is Kind.TIMER and row.end is None:
+        return pen.icon(State.TIMED_OUT, 15, 13, "time")
+    return pen.icon(row.state, 15, 13, tone_of(row.state))
 
 
 def _fold(pen: Pen, timeline: Timeline, scale: Axis, item: Fold, y: int) -> str:
     left = scale.position(item.start)
     right = scale.position(timeline.finish if item.end is None else item.end)
     mark = pen.plot(0, ROW, pen.bar(left, right, 8, 10, tone_of(item.state), opacity=0.3))
-    return _item(pen, item.words, y, ROW, mark + pen.either(item.words, 34, 17, "dim"))
+    return _item(pen, item.words, y, ROW, mark + pen.either(item.words, INDENT, 17, "dim"))
 
 
 def _item(pen: Pen, said: str, y: int, height: int, content: str, event_id: int | None = None) -> str:
@@ -209,6 +215,7 @@ def _item(pen: Pen, said: str, y: int, height: int, content: str, event_id: int 
     event = "" if event_id is None else f' data-event="{event_id}"'
     return (
         f'<g class="pd-row"{event} role="listitem" tabindex="0" transform="translate(0 {y})" aria-label="{pen.attribute(said)}">'
-        f'<title>{pen.escape(said)}</title><rect class="pd-hit" fill="none" pointer-events="all" x="4" width="100%" height="{height}" rx="4"/>'
+        f"<title>{pen.escape(said)}</title>"
+        f'<rect class="pd-hit" fill="none" pointer-events="all" x="4" width="100%" height="{height}" rx="4"/>'
         f"{content}</g>"
     )

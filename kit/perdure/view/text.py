@@ -25,7 +25,7 @@ from perdure.view.html import completions
 from perdure.view.parts import Attempt, Kind, Row, State, Timeline
 from perdure.view.phrases import facts, kind_word, notes, state_word, took
 from perdure.view.scale import Axis, axis
-from perdure.view.words import shorten
+from perdure.view.words import isolate, shorten
 
 MAX_ROWS = 60
 
@@ -270,7 +270,7 @@ def fit(said: str, width: int) -> str:
 def fit_to(said: str, width: int) -> str:
     """`said`, cut or padded to `width` columns."""
     said = fit(said, width)
-    return said + " " * (width - columns(said))
+    return isolate(said) + " " * (width - columns(said))
 
 
 def wrap(said: str, width: int, lines: int) -> list[str]:

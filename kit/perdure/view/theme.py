@@ -40,8 +40,12 @@ PALETTE: dict[str, Tone] = {
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', Arial, sans-serif"
 NARROW, MIDDLE = 620, 900  # container widths (px) below which a fluid picture lets details go
-NAME, RIGHT = 204, 116  # columns of a wide picture: the names, and the words at the right
-NARROW_NAME, NARROW_RIGHT = 122, 60
+NAME_SHARE, PLOT_SHARE = (
+    0.27,
+    0.6,
+)  # of a fluid picture: the column of names, and the plot; the rest is for times
+NAME, RIGHT = 214, 122  # px, the same columns of a picture of fixed width, and of one for a phone
+NARROW_NAME, NARROW_RIGHT = 118, 60
 
 
 def _variables(index: int) -> str:
@@ -69,9 +73,9 @@ def style_sheet(*, fluid: bool) -> str:
     ]
     if fluid:
         rules += [
-            f"{root} .pd-plot{{x:{NAME}px;width:calc(100% - {NAME + RIGHT}px)}}",
+            f"@container pd (min-width:{MIDDLE}px){{{root} :is(.pd-m1,.pd-m2){{display:none}}{root} .pd-w3{{display:inline}}}}",
             f"@container pd (max-width:{MIDDLE - 1}px){{{root} .pd-w2{{display:none}}}}",
-            f"@container pd (max-width:{NARROW - 1}px){{{root} .pd-w1{{display:none}}{root} .pd-n1{{display:inline}}"
-            f"{root} .pd-plot{{x:{NARROW_NAME}px;width:calc(100% - {NARROW_NAME + NARROW_RIGHT}px)}}}}",
+            f"@container pd (max-width:{NARROW - 1}px){{{root} :is(.pd-w1,.pd-m1){{display:none}}"
+            f"{root} .pd-n1{{display:inline}}}}",
         ]
     return "".join(rules)

@@ -6,7 +6,7 @@ Written for someone who was woken up: the failing thing first, with its own mess
 from __future__ import annotations
 
 from perdure.view.parts import Kind, Row, State, Task, Timeline
-from perdure.view.words import count, duration, shorten
+from perdure.view.words import Fault, count, duration, shorten
 
 _QUIET = 3_000_000_000  # a worker that takes longer than this to come is worth a word of advice
 
@@ -39,11 +39,16 @@ def _closed(line: Timeline, closing_activity: int) -> tuple[str, str]:
         )
     culprit = _culprit(line, closing_activity)
     if culprit is not None:
-        return f"{_gave_up(culprit)}: {culprit.fault}", _remedy(culprit)
+        return f"{_gave_up(culprit)}: {_said(culprit.fault)}", _remedy(culprit)
     return (
-        f"Failed after {took}: {fault}",
+        f"Failed after {took}: {_said(fault)}",
         "The workflow raised this itself: fix its code, then start it again.",
     )
+
+
+def _said(fault: Fault | None) -> str:
+    """A failure's own words: a sentence or two of them."""
+    return shorten(str(fault), 240) if fault is not None else "no reason was given"
 
 
 def _work(line: Timeline) -> str:
@@ -52,6 +57,9 @@ def _work(line: Timeline) -> str:
     retried = sum(row.tries > 1 for row in activities)
     if retried:
         parts.append(f"{retried:,} of them retried")
+    failed = sum(row.state.failed for row in activities)
+    if failed:
+        parts.append(f"{failed:,} of them failed" if failed < len(activities) else "which failed")
     if len(line.workers) > 1:
         noun = "kernel" if all(worker.label.startswith("kernel") for worker in line.workers) else "worker"
         parts.append(f"by {count(len(line.workers), noun)}")
@@ -94,7 +102,7 @@ def _waiting(line: Timeline, failing: Task | None, scheduled_task: int | None) -
             advice = "The code no longer fits the run's history: bring the old code back; the run then goes on by itself."
         else:
             advice = "Fix the workflow's code; the run then goes on from here by itself."
-        return f"Workflow code fails: {failing.fault}", advice
+        return f"Workflow code fails: {_said(failing.fault)}", advice
     opened = [row for row in line.rows[1:] if row.end is None]
     retrying = [
         row for row in opened if row.state is State.RETRYING or (row.state is State.RUNNING and row.failures)
@@ -107,6 +115,11 @@ def _waiting(line: Timeline, failing: Task | None, scheduled_task: int | None) -
     if scheduled_task is not None:
         return _no_worker(line, "The workflow's next step", line.rows[0], line.now - scheduled_task)
     queued = [row for row in opened if row.kind is Kind.ACTIVITY]
+    if queued and not line.recorded:
+        return (
+            f"Waiting for {_names(queued)}, for {duration(line.now - min(row.start for row in queued))}.",
+            "",
+        )
     if queued:
         return _no_worker(line, _names(queued), queued[0], line.now - queued[0].start)
     if line.tasks and line.tasks[-1].end is None:
@@ -118,7 +131,7 @@ def _retrying(rows: list[Row], now: int) -> tuple[str, str]:
     row = min(rows, key=lambda r: r.due if r.due is not None else now)
     number = row.attempts[-1].number
     fault = row.failures[-1].fault if row.failures else row.fault
-    said = f": {fault}" if fault is not None else ""
+    said = f": {_said(fault)}" if fault is not None else ""
     more = f" (and {len(rows) - 1:,} more)" if len(rows) > 1 else ""
     limit = f" of {row.max_attempts}" if row.max_attempts else ""
     advice = f"Fix {_name(row)} if it cannot succeed: the next attempt runs the new code."

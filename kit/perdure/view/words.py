@@ -88,6 +88,14 @@ def duration(span: int) -> str:
     raise AssertionError(span)
 
 
+def rough(span: int) -> str:
+    """A span in one unit: 59 min, 30 d."""
+    for unit, word in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if span >= unit:
+            return f"{span // unit:,} {word}"
+    return f"{span // SECOND} s" if span >= 10 * SECOND else duration(span)
+
+
 def count(number: int, noun: str) -> str:
     """1 attempt, 1,204 attempts."""
     if number != 1:
@@ -103,6 +111,13 @@ def clean(text: str, limit: int = 400) -> str:
         ),
         limit,
     )
+
+
+def isolate(text: str) -> str:
+    """`text` as an island, if it runs from right to left anywhere: what stands beside it keeps its place."""
+    if text.isascii() or not any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in text):
+        return text
+    return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
 
 
 def shorten(text: str, limit: int) -> str:
