@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import psutil
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "01_first_workflow.ipynb"
 BUILD = Path(os.environ.get("DEMO_FOLDER", ROOT / "build" / "demo"))
 WORK = BUILD / "work"
+HISTORY = BUILD / ".perdure" / "history.duckdb"
 WORKFLOW_ID = "flights-2013"
 PACE = 0.8  # seconds that each step takes at least; without it the year is read before one can look
 SETTLED = 0.3  # seconds without a step's end before the kill, so that every end seen is in the file
@@ -168,6 +170,17 @@ def kill_kernel(papermill: subprocess.Popen[bytes], pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def saved_state() -> str:
+    """What the history says while no process has it open; read with DuckDB alone."""
+    with duckdb.connect(str(HISTORY), read_only=True) as file:
+        ((status, events),) = file.execute(
+            "SELECT any_value(status), count(*) FROM executions JOIN events USING (run_id)"
+        ).fetchall()
+        counts = file.execute("SELECT status, count(*) FROM activities GROUP BY ALL ORDER BY ALL").fetchall()
+    activities = ", ".join(f"{count} {name.lower()}" for name, count in counts)
+    return f"the run is {status.lower()}, after {events} events; activities: {activities}"
+
+
 def label(activity: str, arguments: list[object]) -> str:
     """A step's name in the ledger, from what the history says of the activity."""
     match activity, arguments:
@@ -268,14 +281,10 @@ def fails(lines: list[Line], step: str) -> int:
 
 def read_run() -> tuple[RunRecords, str]:
     """The run's records and its timeline as text; writes the HTML page."""
-    import perdure
-    from perdure import view
+    from perdure import Run, Session, view
 
-    session = perdure.session(BUILD / ".perdure" / "history.duckdb")
-    try:
-        records = session.run(WORKFLOW_ID).records()
-    finally:
-        session.close()
+    with Session(HISTORY, worker=False) as session:
+        records = Run(WORKFLOW_ID, session=session).records()
     timeline = view.timeline(records, time.time_ns())
     (BUILD / "timeline.svg").write_text(view.svg(timeline), encoding="utf-8")
     (BUILD / "timeline.html").write_text(view.page(timeline), encoding="utf-8")
@@ -302,7 +311,8 @@ def main() -> int:
         kill_kernel(papermill, first)
         say(f"kill -9 {first}, while these were under way: {', '.join(under_way(before))}")
         status = papermill.wait(PATIENCE)
-        say(f"papermill ended with status {status}: its kernel died. Nothing is running now.")
+        say(f"papermill ended with status {status}: its kernel died. Nothing is running now; the file says:")
+        say(saved_state())
         before = read_ledger()
 
         chapter("3  The notebook runs again, in a new kernel")
