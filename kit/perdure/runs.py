@@ -101,9 +101,7 @@ class Run:
             from perdure.session import WaitInterrupted
 
             waiting.cancel()
-            raise WaitInterrupted(
-                f"The wait was interrupted; {self.id} goes on. perdure.run({self.id!r}).result() waits again."
-            ) from None
+            raise WaitInterrupted(self._interrupted()) from None
         return waiting.result()
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -117,7 +115,15 @@ class Run:
         def show(stream: str, text: str) -> None:
             loop.call_soon_threadsafe(_show, stream, text, context=context)
 
-        return await hop(self.session.loop, self._outcome(show, None))
+        waking = asyncio.create_task(_keep_awake())
+        try:
+            return await hop(self.session.loop, self._outcome(show, None))
+        except asyncio.CancelledError as error:
+            # How IPython shows it. A subclass could not do this: asyncio.timeout looks for the very type.
+            error._render_traceback_ = lambda: [self._interrupted()]  # type: ignore[attr-defined]
+            raise
+        finally:
+            waking.cancel()
 
     def signal(self, name: str, *args: Any) -> None:
         """Sends a signal; returns when it is in the history."""
@@ -186,6 +192,9 @@ class Run:
             return self.timeline()._repr_mimebundle_(**kwargs)
         except PerdureError as error:
             return {"text/plain": f"{self!r}: {error}"}
+
+    def _interrupted(self) -> str:
+        return f"The wait was interrupted; {self.id} goes on. perdure.run({self.id!r}).result() waits again."
 
     def _handle(self, run_id: str | None = None) -> WorkflowHandle[Any, Any]:
         exact = run_id if run_id is not None else self.run_id if self._exact else ""
@@ -472,6 +481,14 @@ async def _in_words(work: Any, about: Run | None = None) -> Any:
     except RPCError as error:
         missing = error.status == RPCStatusCode.NOT_FOUND
         raise RunError(error.message, "perdure.runs() lists all runs." if missing else "") from error
+
+
+async def _keep_awake() -> None:
+    """Turns the loop over now and then. ipykernel cancels an awaited cell by tornado's `add_callback`, which does not
+    wake the loop when a signal handler calls it: an idle loop would hear of the interrupt when it wakes next.
+    """
+    while True:  # noqa: ASYNC110  # waking is the point
+        await asyncio.sleep(0.1)
 
 
 def _show(stream: str, text: str) -> None:
