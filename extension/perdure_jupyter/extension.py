@@ -1,0 +1,56 @@
+"""What `%load_ext perdure` puts into a shell, and takes out again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure_jupyter.completion import Matcher
+from perdure_jupyter.magics import PerdureMagics
+from perdure_jupyter.opening import open_known_file
+
+MAGICS = {"cell": ("activity", "workflow"), "line": ("workflow",)}
+
+
+class Extension:
+    """perdure in one shell."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._pictures: Any = None
+        self._magics = PerdureMagics(shell)
+        shell.register_magics(self._magics)
+        self._matcher = Matcher()
+        shell.Completer.custom_matchers.append(self._matcher.match)
+        if hasattr(shell, "kernel"):
+            # In a terminal a Run prints itself; here it may go on to change after its cell has ended.
+            shell.display_formatter.ipython_display_formatter.for_type_by_name(
+                "perdure.runs", "Run", self._show
+            )
+            shell.events.register("pre_run_cell", self._begin_cell)
+        open_known_file(shell)
+
+    def _show(self, run: Any) -> None:
+        if self._pictures is None:
+            from perdure_jupyter.display import Pictures
+
+            self._pictures = Pictures(self._shell)
+        self._pictures.show(run)
+
+    def _begin_cell(self, info: Any) -> None:
+        if self._pictures is not None:
+            self._pictures.begin_cell()
+
+    def close(self) -> None:
+        shell = self._shell
+        for kind, names in MAGICS.items():
+            for name in names:
+                if getattr(shell.magics_manager.magics[kind].get(name), "__self__", None) is self._magics:
+                    del shell.magics_manager.magics[kind][name]
+        shell.magics_manager.registry.pop(type(self._magics).__name__, None)
+        shell.Completer.custom_matchers.remove(self._matcher.match)
+        if hasattr(shell, "kernel"):
+            formatter = shell.display_formatter.ipython_display_formatter
+            formatter.pop("perdure.runs.Run", None)
+            shell.events.unregister("pre_run_cell", self._begin_cell)
+        if self._pictures is not None:
+            self._pictures.close()

@@ -1,0 +1,41 @@
+"""The widget: one output cell's live picture of a run.
+
+An anywidget whose only state is the first frame. Everything later goes as custom messages, both ways: ipykernel delivers comms on other
+threads, and a trait that changes while a cell is awaited can jam the widget's sync. A page that is loaded again asks for the state; it gets
+the newest frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anywidget
+import traitlets
+
+from perdure_jupyter.frame import resource
+
+
+class RunWidget(anywidget.AnyWidget):
+    """Shows frames (`perdure_jupyter.frame.frame`) and passes on what people do.
+
+    Args:
+        first: the frame to begin with.
+        receive: called with each message of a front end, on the kernel's threads.
+    """
+
+    _esm = resource("run.js")
+    _css = resource("run.css")
+    # Read when a front end asks, never assigned: an assignment would send it.
+    frame = traitlets.Dict().tag(sync=True, to_json=lambda _, widget: widget.newest)
+
+    def __init__(self, first: dict[str, Any], receive: Callable[[dict[str, Any]], None]) -> None:
+        self.newest = first
+        super().__init__()
+        self.on_msg(lambda _widget, content, _buffers: receive(content))
+
+    def push(self, message: dict[str, Any]) -> None:
+        """Sends a message to all views; from any thread."""
+        if message["kind"] == "frame":
+            self.newest = message
+        self.send(message)
