@@ -44,7 +44,6 @@ async def poll_workflow_task_queue(
     if not request.task_queue.name:
         raise invalid("TaskQueue is not set on request.")
     key = QueueKey(request.namespace, request.task_queue.name, "workflow")
-    sticky = request.task_queue.kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY
 
     def accepts(offer: Offer) -> bool:
         return engine.accepts(request.identity, offer)
@@ -60,6 +59,7 @@ async def poll_workflow_task_queue(
         run = engine.runs.in_memory(offer.run_id)
         if run is None:
             continue
+        sticky = request.task_queue.name == run.ex.sticky_queue
         if offer.what == "query":
             if query := run.queries.get(str(offer.id)):
                 await engine.journal.durable(run.ticket)
