@@ -124,6 +124,26 @@ def test_what_a_kill_left_of_an_unfinished_file_is_removed(path: Path) -> None:
     assert {entry.name for entry in path.parent.iterdir()} == {path.name, fresh.name}
 
 
+ENDS_WITHOUT_CLOSING = """
+import sys
+from perdure.store import Store
+from store_records import *
+store = Store.open(sys.argv[1])
+for number in range(300):
+    store.append([started(f"r{number}"), EventAppended(f"r{number}", scheduled())])
+"""
+
+
+def test_a_process_that_ends_without_closing_loses_nothing(path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", ENDS_WITHOUT_CLOSING, str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    store = Store.open(path)
+    assert len(list(store.recover())) == 300
+    store.close()
+
+
 def test_a_plain_duckdb_reads_the_views(store: Store, path: Path) -> None:
     store.append(activity_with_a_retry())
     store.close()

@@ -2,6 +2,9 @@
 
 Writing goes through one thread (`perdure.store.writer`). Reading has cursors of its own, on worker threads;
 DuckDB gives each a snapshot, so that neither waits for the other.
+
+Who opens a store closes it. Stores that are still open when Python exits are closed then, after everything that
+was registered with `atexit` since this module was imported: a thread inside DuckDB must not outlive the interpreter.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_open_files: set[Path] = set()
-_open_files_lock = threading.Lock()
+_open_stores: dict[Path, Store | None] = {}  # None while one is being opened
+_open_stores_lock = threading.Lock()
 
 
 class Store:
@@ -47,22 +50,32 @@ class Store:
         ((last_seq,),) = reader.rows(self._reading, "last_seq")
         self._writer = Writer(connection, path, last_seq)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="perdure-read")
-        atexit.register(self.close)
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
         """Opens the file, made if it is not there. Raises StoreError, and leaves the file as it was."""
         resolved = Path(path).expanduser().resolve()
-        with _open_files_lock:
-            if resolved in _open_files:
+        with _open_stores_lock:
+            if resolved in _open_stores:
                 raise FileInUseError(
                     f"{resolved} is already open in this process", "Use the session that has it open."
                 )
-            _open_files.add(resolved)
+            _open_stores[resolved] = None
         try:
-            return cls(resolved, connect(resolved))
+            store = _open_stores[resolved] = cls._on(resolved, connect(resolved))
         except BaseException:
-            _open_files.discard(resolved)
+            del _open_stores[resolved]
+            raise
+        return store
+
+    @classmethod
+    def _on(cls, path: Path, connection: DuckDBPyConnection) -> Store:
+        try:
+            return cls(path, connection)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, duckdb.Error):
+                raise explain(error, path) from error
             raise
 
     def close(self) -> None:
@@ -76,12 +89,11 @@ class Store:
             self._closed = True
             for cursor in self._cursors:
                 cursor.interrupt()
-        atexit.unregister(self.close)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._reading.close()
         self._writer.close()
         queries.remove_exports(self.path)
-        _open_files.discard(self.path)
+        del _open_stores[self.path]
 
     def append(self, records: Sequence[Record]) -> int:
         """Queues records for the next commit.
@@ -170,6 +182,13 @@ class Store:
             with self._cursors_lock:
                 self._cursors.discard(cursor)
                 cursor.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in list(_open_stores.values()):
+        if store is not None:
+            store.close()
 
 
 def _condition(
