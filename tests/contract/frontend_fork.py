@@ -14,7 +14,7 @@ from typing import Any
 
 from frontend_fakes import FakeEngine, opener
 
-from perdure.frontend.forks import is_file, touches_port
+from perdure.frontend.forks import is_file, is_socket_of
 from perdure.frontend.membership import Membership
 
 
@@ -37,7 +37,7 @@ def in_the_fork(membership: Membership) -> dict[str, Any]:
     return {
         "call": error(lambda: ask(membership)),
         "enter": error(lambda: Membership.enter(membership.file)),
-        "sockets": sum(touches_port(each, port) for each in descriptors),
+        "sockets": sum(is_socket_of(each, port) for each in descriptors),
         "locks": sum(is_file(each, lock) for each in descriptors),
     }
 

@@ -54,14 +54,16 @@ def _after_in_child() -> None:
     global _forked
     inherited = list(_live)
     _forked = _forked or bool(inherited)
-    if not _has_threads():
-        for each in inherited:
-            each.in_fork()
+    for each in inherited:
+        each.in_fork()
 
 
-def _has_threads() -> bool:
-    """Whether gRPC started its threads again in the fork, as it does when it was imported before this package
-    could set GRPC_ENABLE_FORK_SUPPORT. They would crash if their sockets were taken from them."""
+def _grpc_lives() -> bool:
+    """Whether gRPC has closed its sockets and started its threads again in this fork.
+
+    It does so when it was imported before this package could set GRPC_ENABLE_FORK_SUPPORT (temporalio imports
+    it). The threads would crash if more of theirs was taken from them.
+    """
     tasks = Path("/proc/self/task")
     return tasks.is_dir() and len(list(tasks.iterdir())) > 1
 
@@ -82,8 +84,12 @@ def close_copies(is_ours: Callable[[int], bool]) -> None:
     os.close(null)
 
 
-def touches_port(descriptor: int, port: int) -> bool:
-    """Whether a descriptor is a TCP socket, listening or connected, with `port` at either end."""
+def is_socket_of(descriptor: int, port: int) -> bool:
+    """Whether a descriptor is a TCP socket of the frontend on `port`: listening, accepted, or a client's."""
+    return _has_port(descriptor, port, local=not _grpc_lives())
+
+
+def _has_port(descriptor: int, port: int, *, local: bool) -> bool:
     try:
         its_socket = socket.socket(fileno=descriptor)
     except OSError:
@@ -91,7 +97,7 @@ def touches_port(descriptor: int, port: int) -> bool:
     try:
         if its_socket.family not in (socket.AF_INET, socket.AF_INET6):
             return False
-        return port in (_port(its_socket.getsockname), _port(its_socket.getpeername))
+        return port == _port(its_socket.getpeername) or (local and port == _port(its_socket.getsockname))
     finally:
         its_socket.detach()
 

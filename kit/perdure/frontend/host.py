@@ -20,7 +20,7 @@ from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.project import Project
 from perdure.errors import StoreError
 from perdure.frontend.calls import Calls, Service
-from perdure.frontend.forks import close_copies, refuse_fork, touches_port, watch_forks
+from perdure.frontend.forks import close_copies, is_socket_of, refuse_fork, watch_forks
 from perdure.frontend.grpc_server import Gate, Server, TemporalHandler, Tls, serve
 from perdure.frontend.local import local_client
 from perdure.frontend.loops import LoopThread
@@ -180,7 +180,7 @@ class EngineHost:
 
     def in_fork(self) -> None:
         """See forks.py."""
-        close_copies(lambda descriptor: touches_port(descriptor, self._served.server.port))
+        close_copies(lambda descriptor: is_socket_of(descriptor, self._served.server.port))
 
     def __enter__(self) -> EngineHost:
         return self

@@ -30,7 +30,7 @@ from perdure.engine.errors import ServiceError
 from perdure.errors import FileInUseError, PerdureError
 from perdure.frontend.codec import PROTOCOL
 from perdure.frontend.connection import Connection, joined_connection, owner_connection
-from perdure.frontend.forks import close_copies, is_file, refuse_fork, touches_port, watch_forks
+from perdure.frontend.forks import close_copies, is_file, is_socket_of, refuse_fork, watch_forks
 from perdure.frontend.host import OpenEngine, ServedEngine, real_engine
 from perdure.frontend.loops import LoopThread
 from perdure.frontend.ownership import Notice, Ownership
@@ -169,7 +169,7 @@ class Membership:
     def in_fork(self) -> None:
         """See forks.py."""
         port, lock = self._port, self._ownership.lock_path
-        close_copies(lambda descriptor: touches_port(descriptor, port) or is_file(descriptor, lock))
+        close_copies(lambda descriptor: is_socket_of(descriptor, port) or is_file(descriptor, lock))
 
     async def _start(self) -> None:
         await self._set(await self._connect(self._patience))
@@ -280,7 +280,7 @@ class Membership:
         project = RemoteProject(notice.address, notice.token)
         presence = project.presence()
         try:
-            async with asyncio.timeout(_ANSWER):
+            async with asyncio.timeout(min(_ANSWER, max(1.0, self._patience))):
                 hello = await anext(presence)
             if hello["file"] == str(self.file):
                 return await joined_connection(notice, project, presence)
