@@ -181,6 +181,7 @@ async def test_cancelling_a_timer_takes_back_its_buffered_firing(d: Driver) -> N
 async def test_a_sticky_task_carries_only_new_events(d: Driver) -> None:
     await d.start()
     waiting = asyncio.create_task(d.workflow_task("sticky"))
+    await asyncio.sleep(0)  # it polls
     await d.complete(await d.workflow_task(), sticky="sticky")
     await d.signal()
     task = await waiting
