@@ -175,6 +175,8 @@ def completions(line: Timeline) -> tuple[str, bool]:
     every = line.activities
     once = sum(row.completions == 1 for row in every)
     twice = sum(row.completions > 1 for row in every)
+    if not every:
+        return "There were no activities", True
     if once == len(every):
         both = "both activities" if len(every) == 2 else f"all {count(len(every), 'activity')}"
         return f"{'the one activity' if len(every) == 1 else both} completed exactly once".capitalize(), True

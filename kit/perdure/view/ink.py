@@ -49,16 +49,16 @@ def measure(text: str, size: float, *, bold: bool = False) -> float:
     em = 0.0
     for char in text:
         if char in _SLIM:
-            em += 0.34
+            em += 0.36
         elif char in "mwMW—@%…":
             em += 0.88
         elif ord(char) < 0x250:
-            em += 0.66 if char.isupper() else 0.56
+            em += 0.68 if char.isupper() else 0.6
         elif unicodedata.combining(char):
             continue
         else:
             em += 1.02 if unicodedata.east_asian_width(char) in "WF" else 0.62
-    return em * size * (1.07 if bold else 1)
+    return em * size * (1.12 if bold else 1)
 
 
 def _variants(said: list[str]) -> str:
@@ -199,7 +199,7 @@ class Pen:
         weight = ' font-weight="600"' if bold else ""
         spans.append(f"<tspan {self.paint('ink')}{weight}>{self.escape(isolate(shown))}</tspan>")
         room -= measure(shown, 12, bold=bold) + 6
-        if detail and room > 24:
+        if detail and room > 36:
             spans.append(
                 f'<tspan {self.paint("dim")} dx="6">{self.escape(isolate(self.cut(detail, room, 11)))}</tspan>'
             )

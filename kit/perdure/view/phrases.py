@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from perdure.view.parts import Attempt, Kind, Row, State, Timeline
 from perdure.view.words import duration, instant, rough, shorten
 
+FIRES = "fires in"
 KIND_WORDS = {Kind.ACTIVITY: "", Kind.WORKFLOW: "", Kind.LOCAL_ACTIVITY: "local", Kind.CHILD: "child"}
 
 
@@ -29,7 +30,7 @@ def state_word(row: Row) -> str:
     if row.state is State.COMPLETED or row.point:
         return ""
     if row.kind is Kind.TIMER and row.end is None:
-        return "fires in"
+        return FIRES
     return "continued" if row.state is State.CONTINUED_AS_NEW else str(row.state)
 
 
@@ -96,10 +97,9 @@ def ranges(numbers: Sequence[int]) -> str:
 def describe(line: Timeline, row: Row) -> str:
     """A row in full."""
     title = f"{row.kind} {row.name}".strip()
+    word = state_word(row)
     lines = [
-        f"{title} {took(line, row)}"
-        if row.point
-        else f"{title}: {state_word(row) or row.state} {took(line, row)}"
+        f"{title}{'' if row.point else f': {word or row.state}'}{' ' if word == FIRES else ', '}{took(line, row)}"
     ]
     if row.detail:
         lines.append(f"with {shorten(row.detail, 100)}")

@@ -161,4 +161,4 @@ def _place(ticks: list[Tick], taken: list[tuple[float, float]], tick: Tick) -> N
 
 def _step(span: float) -> int:
     """The smallest round step that gives an axis over `span` at most eight labels."""
-    return next((step for step in STEPS if span / step <= 8), STEPS[-1])
+    return next((step for step in STEPS if span / step <= 8.5), STEPS[-1])

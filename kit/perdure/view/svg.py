@@ -95,7 +95,7 @@ def _header(pen: Pen, timeline: Timeline, drawn: list[str]) -> int:
     if timeline.remedy:
         lines += [(line, "run") for line in pen.wrap(f"→ {timeline.remedy}", 13.5, 3)]
     for line, colour in lines:
-        drawn.append(pen.text(line, 12, y + 12, colour, size=13.5, bold=colour == "fail"))
+        drawn.append(pen.text(line, 12, y + 12, colour, size=13.5, bold=colour != "run"))
         y += 19
     for line in pen.wrap(" · ".join(facts(timeline)), 11, 3):
         drawn.append(pen.text(line, 12, y + 11, "dim", size=11))
@@ -180,11 +180,17 @@ def _takeovers(pen: Pen, timeline: Timeline, scale: Axis, top: int, bottom: int)
 
 def _row(pen: Pen, timeline: Timeline, scale: Axis, row: Row, said: list[str], y: int) -> str:
     own = row.kind is Kind.WORKFLOW
-    tone = tone_of(row.state)
+    tone = (
+        "time"
+        if row.kind is Kind.TIMER and row.end is None
+        else tone_of(row.state)
+        if state_word(row)
+        else "dim"
+    )
     parts = [_icon(pen, row)]
     parts.append(pen.label(kind_word(row), row.name, "" if own else row.detail, 17, bold=own))
     parts.append(pen.plot(0, ROW, draw_bars(pen, timeline, scale, row)))
-    parts.append(pen.pair(state_word(row), took(timeline, row), 17, tone if state_word(row) else "dim"))
+    parts.append(pen.pair(state_word(row), took(timeline, row), 17, tone))
     for index, note in enumerate(said):
         parts.append(
             pen.either(

@@ -249,10 +249,12 @@ def signs(row: Row) -> str:
 
 
 def columns(said: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """How many columns of a terminal a text takes: none for marks and controls, two for wide characters."""
+    if said.isascii():
+        return len(said)
     return sum(
         0
-        if unicodedata.combining(char) or char == "\u200d"
+        if unicodedata.category(char) in ("Mn", "Me", "Cf")
         else 1 + (unicodedata.east_asian_width(char) in "WF")
         for char in said
     )

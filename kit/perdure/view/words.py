@@ -75,8 +75,9 @@ def duration(span: int) -> str:
         )
     if span < 10 * SECOND:
         return f"{span / SECOND:.2f}".rstrip("0").rstrip(".") + " s"
-    if span < MINUTE:
+    if span < MINUTE - SECOND // 20:
         return f"{span / SECOND:.1f}".removesuffix(".0") + " s"
+    span = max(span, MINUTE)
     for unit, word, part, part_word in (
         (DAY, "d", HOUR, "h"),
         (HOUR, "h", MINUTE, "min"),
