@@ -34,22 +34,29 @@ def declare(
     """
     if temporalio.workflow.unsafe.in_sandbox() or modules.is_cell_module(written.__module__):
         return
-    if written.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+    if written.__module__ == "__main__" and _in_notebook(written):
         from perdure.authoring.cells import define_decorated
 
         define_decorated(kind, thing, written, options)
         return
+    target = target_of(thing)
     definition = Definition(
         kind=kind,
-        name=temporal_name(target_of(thing)),
+        name=temporal_name(target),
         version="",
         module=_importable_name(written.__module__),
-        attribute=written.__qualname__,
+        attribute=target.__name__ if isinstance(target, type) else written.__qualname__,
         source="",
         origin=inspect.getsourcefile(written) or "",
         options=options.to_json(),
     )
-    registry.add(Registered(definition, target_of(thing)))
+    registry.add(Registered(definition, target))
+
+
+def _in_notebook(written: Callable[..., Any]) -> bool:
+    """IPython keeps its list of inputs in the namespace of cells."""
+    namespace = getattr(written, "__globals__", None) or vars(sys.modules["__main__"])
+    return isinstance(namespace.get("In"), list)
 
 
 def temporal_name(target: Any) -> str:

@@ -9,6 +9,7 @@ notebook defined.
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -121,8 +122,6 @@ def _target(definition: Definition) -> Any:
 
 
 def _interpreter() -> str:
-    import sys
-
     return sys.executable or "this Python"
 
 

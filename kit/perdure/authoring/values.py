@@ -29,7 +29,7 @@ import types
 import uuid
 import zoneinfo
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 LIMIT = 32_768
 """The longest source text of one captured constant. More is data, and data belongs in a file."""
@@ -132,7 +132,7 @@ class _Expression:
             return _SIMPLE[kind](self, value)
         if isinstance(value, enum.Enum):
             return self._enum(value)
-        if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+        if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
             return self._writer.reference(value)
         if isinstance(value, pathlib.PurePath):
             name = "Path" if isinstance(value, pathlib.Path) else kind.__name__
@@ -323,7 +323,8 @@ def _lines_of_sync() -> tuple[type, ...]:
 
 
 _SYNC = _lines_of_sync()
-_EXPLANATIONS: list[tuple[Callable[[Any], bool], Any]] = [
+_Answer: TypeAlias = tuple[str, str] | Callable[[Any], tuple[str, str]]
+_EXPLANATIONS: list[tuple[Callable[[Any], bool], _Answer]] = [
     (
         lambda value: isinstance(value, io.IOBase),
         lambda value: (
