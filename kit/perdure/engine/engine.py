@@ -389,6 +389,9 @@ class Engine:
             return activity is not None and self.processes.accepts_activity(
                 identity, activity.attributes.activity_type.name, ex.workflow_type, ex.version
             )
+        lease = self.processes.get(identity)
+        if lease is not None and lease.number <= run.moved:
+            return False
         return self.processes.accepts_workflow(identity, ex.workflow_type, ex.version)
 
     # --- processes and their definitions

@@ -43,6 +43,7 @@ def may_live(identity: str) -> bool:
 class Lease:
     process: str
     adopts: bool
+    number: int = 0  # leases are counted as they are taken
     workflows: set[tuple[str, str]] = field(default_factory=set)  # (type, version)
     workflow_types: set[str] = field(default_factory=set)
     activities: set[str] = field(default_factory=set)
@@ -74,10 +75,12 @@ class Processes:
 
     def __init__(self) -> None:
         self._leases: dict[str, Lease] = {}
+        self.newest = 0  # the number of the last lease
         self._early: dict[str, list[Definition]] = {}  # declared by processes whose attendance is still on its way
 
     def attend(self, process: str, adopts: bool) -> Lease:
-        lease = self._leases[process] = Lease(process, adopts)
+        self.newest += 1
+        lease = self._leases[process] = Lease(process, adopts, self.newest)
         lease.declare(self._early.pop(process, ()))
         return lease
 

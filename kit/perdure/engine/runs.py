@@ -43,6 +43,7 @@ class Run:
     ticket: int = 0
     armed: int | None = None
     revision: int = 0
+    moved: int = 0  # leases up to this number may have instances of an older version in their caches
     queries: dict[str, Query] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from google.protobuf.message import Message
 from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
 
 from perdure.engine.fold import absorb, apply
@@ -102,6 +103,8 @@ class Turn:
         kind, name = EVENT_BY_MESSAGE[attributes.DESCRIPTOR.name]
         event = HistoryEvent(event_time=timestamp(when or self.now), event_type=kind)  # type: ignore[arg-type]
         getattr(event, name).CopyFrom(attributes)
+        # the SDKs' state machines do not know this event, and refuse a history with one that may not be ignored
+        event.worker_may_ignore = kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED
         if command is not None:
             if command.HasField("user_metadata"):
                 event.user_metadata.CopyFrom(command.user_metadata)

@@ -147,6 +147,7 @@ def move(engine: Engine, run: Run, event: WorkflowExecutionOptionsUpdatedEventAt
     if ex.task is not None and ex.task.started:
         engine.retry_now(run)
     ex.sticky_queue = ""
+    run.moved = engine.processes.newest  # who attends now takes the run again under its next lease only
     turn = engine.turn(run)
     deliver(turn, event)
     turn.changed()
