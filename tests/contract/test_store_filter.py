@@ -101,3 +101,53 @@ def test_the_file_and_the_memory_find_the_same_runs(
         for journal in journals
     ]
     assert found == expected
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Run r1 with a search attribute of every type, r2 with none."""
+    store = Store.open(tmp_path_factory.mktemp("typed") / "history.duckdb")
+    found = attributes(
+        Tags=("KeywordList", b'["red", "big"]'),
+        Note=("Text", b'"The card was declined"'),
+        Rate=("Double", b"0.25"),
+        Paid=("Bool", b"true"),
+        Due=("Datetime", b'"2024-05-01T12:00:00.5+02:00"'),
+        Plain=("", b'"p"'),
+    )
+    division = started("hidden", search_attributes=attributes(TemporalNamespaceDivision=("Keyword", b'"d"')))
+    asyncio.run(
+        store.durable(store.append([started("r1", search_attributes=found), started("r2"), division]))
+    )
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("Tags = 'red'", "r1"),
+        ("Tags = 'small'", ""),
+        ("Tags != 'small'", "r1"),
+        ("Tags IN ('small', 'big')", "r1"),
+        ("Tags NOT IN ('small', 'big')", ""),
+        ("Note = 'DECLINED'", "r1"),
+        ("Note = 'late'", ""),
+        ("Note != 'late'", "r1"),
+        ("Rate < 0.5", "r1"),
+        ("Rate BETWEEN 1 AND 2", ""),
+        ("Paid = true", "r1"),
+        ("Paid = false", ""),
+        ("Due = '2024-05-01T10:00:00.5Z'", "r1"),
+        ("Due > '2024-05-01T10:00:00.5Z'", ""),
+        ("Plain STARTS_WITH 'p'", "r1"),
+        ("Due IS NULL", "r2"),
+        ("TemporalNamespaceDivision = 'd'", "hidden"),
+        ("NamespaceDivision IS NOT NULL", ""),
+        ("ExecutionDuration > '1s'", ""),
+        ("WorkerDeploymentVersion IS NULL", "r1 r2"),
+    ],
+)
+def test_search_attributes_of_every_type_are_found(typed: Store, query: str, found: str) -> None:
+    rows = asyncio.run(typed.list_executions("default", query, 10, None))
+    assert {row.run_id for row in rows} == set(found.split())

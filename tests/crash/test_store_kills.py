@@ -99,7 +99,7 @@ def test_kills_lose_no_reported_batch_and_leave_none_in_part(
     chance = random.Random(7)
     last = 0
     for _ in range(KILLS):
-        reported = killed_after(writers, path, last, chance.uniform(0.02, 0.15))
+        reported = killed_after(writers, path, last, chance.uniform(0.02, 0.1))
         store = Store.open(path)
         found = {run.started.run_id: run for run in store.recover()}
         outputs = dict(

@@ -116,8 +116,8 @@ def test_counting_can_be_by_status() -> None:
         ("StartTime > '2024-05-01'", "StartTime is compared with a time like '2024-05-01T12:00:00Z'"),
         ("StartTime > '2024-13-01T00:00:00Z'", "StartTime is compared with a time"),
         ("ExecutionDuration > 'long'", "ExecutionDuration is compared with a duration like '2h30m'"),
-        ("ExecutionStatus = 'Lost'", "ExecutionStatus is one of Running, Completed"),
-        ("ExecutionStatus = 77", "ExecutionStatus is one of Running, Completed"),
+        ("ExecutionStatus = 'Lost'", "ExecutionStatus is compared with one of Running, Completed"),
+        ("ExecutionStatus = 77", "ExecutionStatus is compared with one of Running, Completed"),
         ("Paid > true", "> is not for Paid, which is a Bool"),
         ("Paid = 'yes'", "Paid is compared with true or false"),
         ("Tags STARTS_WITH 'a'", "STARTS_WITH is not for Tags, which is a KeywordList"),
@@ -134,9 +134,12 @@ def test_a_mistake_is_told_with_its_place_and_rule(query: str, rule: str) -> Non
     assert rule in str(refusal.value)
 
 
-def test_only_the_status_can_be_grouped_by() -> None:
+@pytest.mark.parametrize(
+    "grouped", ["WorkflowType", "ExecutionStatus, RunId", "1", "ExecutionStatus WITH ROLLUP"]
+)
+def test_only_the_status_can_be_grouped_by(grouped: str) -> None:
     with pytest.raises(InvalidQueryError, match="GROUP BY takes ExecutionStatus only"):
-        condition("GROUP BY WorkflowType", grouping=True)
+        condition(f"GROUP BY {grouped}", grouping=True)
 
 
 @given(st.text(max_size=40))

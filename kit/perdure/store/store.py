@@ -3,8 +3,9 @@
 Writing goes through one thread (`perdure.store.writer`). Reading has cursors of its own, on worker threads;
 DuckDB gives each a snapshot, so that neither waits for the other.
 
-Who opens a store closes it. Stores that are still open when Python exits are closed then, after everything that
-was registered with `atexit` since this module was imported: a thread inside DuckDB must not outlive the interpreter.
+Who opens a store closes it. Stores that are still open when Python exits are closed then, after everything
+that was registered with `atexit` since this module was imported: a thread inside DuckDB must not outlive
+the interpreter.
 """
 
 from __future__ import annotations

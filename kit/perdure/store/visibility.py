@@ -13,20 +13,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-
-from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from perdure.engine.journal import InvalidQueryError
+from perdure.store.columns import (
+    COLUMNS,
+    DIVISION,
+    DIVISION_IS_NULL,
+    NOT_KEPT,
+    ORDERED,
+    VALUES,
+    Column,
+    Value,
+    attribute,
+)
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
 Node: TypeAlias = Any  # a sqlglot expression: its base class has changed names
 AttributeType = Callable[[str], str | None]
-Value = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,46 +45,6 @@ class Condition:
     by_status: bool = False
 
 
-class Column(NamedTuple):
-    """Where a name's value is, and of what kind; "" when the name is a search attribute that no run has."""
-
-    sql: str
-    kind: str
-    parameters: tuple[Value, ...] = ()
-
-
-_COLUMNS = {
-    "WorkflowId": Column("workflow_id", "Keyword"),
-    "RunId": Column("run_id", "Keyword"),
-    "WorkflowType": Column("workflow_type", "Keyword"),
-    "TaskQueue": Column("task_queue", "Keyword"),
-    "ExecutionStatus": Column("status", "Status"),
-    "StartTime": Column("start_time_ns", "Datetime"),
-    "ExecutionTime": Column("execution_time_ns", "Datetime"),
-    "CloseTime": Column("close_time_ns", "Datetime"),
-    "ExecutionDuration": Column("(close_time_ns - execution_time_ns)", "Duration"),
-    "HistoryLength": Column("nullif(history_length, 0)", "Int"),
-    "HistorySizeBytes": Column("nullif(history_size_bytes, 0)", "Int"),
-    "ParentWorkflowId": Column("nullif(parent_workflow_id, '')", "Keyword"),
-    "ParentRunId": Column("nullif(parent_run_id, '')", "Keyword"),
-    "TemporalWorkerDeployment": Column("(CASE WHEN version != '' THEN workflow_type END)", "Keyword"),
-    "TemporalWorkerDeploymentVersion": Column("(workflow_type || ':' || nullif(version, ''))", "Keyword"),
-}
-_NOT_KEPT = ("StateTransitionCount", "RootWorkflowId", "RootRunId")
-_DIVISION = "TemporalNamespaceDivision"
-_DIVISION_IS_NULL = f"json_extract_string(search_attributes_json, '$.{_DIVISION}') IS NULL"
-
-_ATTRIBUTE = "json_extract_string(search_attributes_json, ?)"
-_ATTRIBUTES = {
-    "Keyword": _ATTRIBUTE,
-    "Text": f"regexp_extract_all(lower({_ATTRIBUTE}), '\\w+')",
-    "KeywordList": "try_cast(json_extract(search_attributes_json, ?) AS VARCHAR[])",
-    "Int": f"try_cast({_ATTRIBUTE} AS BIGINT)",
-    "Double": f"try_cast({_ATTRIBUTE} AS DOUBLE)",
-    "Bool": f"try_cast({_ATTRIBUTE} AS BOOLEAN)",
-    "Datetime": f"epoch_ns(try_cast({_ATTRIBUTE} AS TIMESTAMPTZ))",
-}
-_ORDERED = ("Keyword", "Status", "Datetime", "Duration", "Int", "Double")
 _OPERATORS = {"EQ": "=", "NEQ": "!=", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
 _OPERANDS = ("this", "expression", "expressions", "low", "high")
 _CLAUSES = {
@@ -88,26 +55,6 @@ _CLAUSES = {
     "joins": "JOIN",
     "with": "WITH",
     "with_": "WITH",
-}
-
-_STATUSES = {
-    name.removeprefix("WORKFLOW_EXECUTION_STATUS_").replace("_", "").lower(): number
-    for name, number in WorkflowExecutionStatus.items()
-    if number
-}
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)")
-_GO_DURATION = re.compile(r"([+-]?)((?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d))+)")
-_CLOCK_DURATION = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
-_GO_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)")
-_UNITS_NS = {
-    "ns": 1,
-    "us": 10**3,
-    "µs": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-    "d": 86400 * 10**9,
 }
 
 
@@ -124,7 +71,7 @@ def compile_filter(query: str, attribute_type: AttributeType, *, grouping: bool 
         InvalidQueryError: naming the rule that was broken and the place in the query.
     """
     if not query.strip():
-        return Condition(_DIVISION_IS_NULL)
+        return Condition(DIVISION_IS_NULL)
     compiler = _Compiler(query, attribute_type)
     try:
         return compiler.compile(grouping)
@@ -154,7 +101,7 @@ class _Compiler:
         where = select.args.get("where")
         sql = self._boolean(where.this) if where else "TRUE"
         if not self._names_division:
-            sql = f"({sql}) AND {_DIVISION_IS_NULL}"
+            sql = f"({sql}) AND {DIVISION_IS_NULL}"
         return Condition(sql, tuple(self._parameters), by_status)
 
     def _parse(self) -> exp.Select:
@@ -178,9 +125,7 @@ class _Compiler:
         return tree
 
     def _with_operators(self) -> str:
-        """The query with STARTS_WITH, which is no SQL, spelt as LIKE (which Temporal does not have) at the
-        same place.
-        """
+        """The query with STARTS_WITH, which is no SQL, as LIKE, which is no operator of Temporal."""
         import sqlglot
 
         text = self._query
@@ -202,12 +147,9 @@ class _Compiler:
             return False
         if not allowed:
             raise self._refused("GROUP BY is allowed only when counting", "GROUP BY")
-        columns = group.expressions
-        if (
-            len(columns) != 1
-            or not isinstance(columns[0], exp.Column)
-            or columns[0].name != "ExecutionStatus"
-        ):
+        extra = [key for key, value in group.args.items() if value and key != "expressions"]
+        names = [column.name for column in group.expressions if isinstance(column, exp.Column)]
+        if extra or len(group.expressions) != 1 or names != ["ExecutionStatus"]:
             raise self._refused("GROUP BY takes ExecutionStatus only", "GROUP BY")
         return True
 
@@ -314,7 +256,7 @@ class _Compiler:
             "IS": True,
             "IN": column.kind not in ("Text", "Bool"),
             "STARTS_WITH": column.kind in ("Keyword", ""),
-        }.get(operator, column.kind in (*_ORDERED, ""))
+        }.get(operator, column.kind in (*ORDERED, ""))
         if not allowed:
             raise self._refused(
                 f"{operator} is not for {node.name}, which is a {column.kind}", node.parent or node
@@ -322,31 +264,28 @@ class _Compiler:
         return column
 
     def _named(self, name: str) -> Column:
-        if name == _DIVISION:
+        if name == DIVISION:
             self._names_division = True
-        found = _COLUMNS.get(name) or _COLUMNS.get(f"Temporal{name}")
+        found = COLUMNS.get(name) or COLUMNS.get(f"Temporal{name}")
         if found is not None:
             return found
-        if name in _NOT_KEPT:
+        if name in NOT_KEPT:
             raise self._refused(f"{name} is not kept here", name)
         kind = self._attribute_type(name)
         if kind is None:
-            folded = {column.lower(): column for column in _COLUMNS}
+            folded = {column.lower(): column for column in COLUMNS}
             close = get_close_matches(name.lower(), folded, n=1, cutoff=0.85)
             if close:
                 raise self._refused(f"there is no {name}; did you mean {folded[close[0]]}?", name)
             return Column("NULL", "")
-        kind = kind if kind in _ATTRIBUTES else "Keyword"
-        return Column(_ATTRIBUTES[kind], kind, ('$."' + name.replace('"', "") + '"',))
+        return attribute(name, kind)
 
     def _value(self, node: Node, column: Column, name: Node) -> Value:
         """The value that stands right of an operator, as the column's kind wants it."""
         value = self._literal(node)
-        if column.kind == "Status":
-            return self._status(value, node)
         if not column.kind:
             return value
-        fits, wanted = _VALUES[column.kind]
+        fits, wanted = VALUES[column.kind]
         fitting = fits(value)
         if fitting is None:
             raise self._refused(f"{name.name} is compared with {wanted}", node)
@@ -375,15 +314,6 @@ class _Compiler:
             raise self._refused(f"{text} is out of range", node)
         return number
 
-    def _status(self, value: Value, node: Node) -> int:
-        if isinstance(value, int) and value in _STATUSES.values():
-            return value
-        name = str(value).upper().removeprefix("WORKFLOW_EXECUTION_STATUS_").replace("_", "").lower()
-        if isinstance(value, str) and name in _STATUSES:
-            return _STATUSES[name]
-        names = "Running, Completed, Failed, Canceled, Terminated, ContinuedAsNew, TimedOut, Paused"
-        raise self._refused(f"ExecutionStatus is one of {names}", node)
-
     def _refused(self, rule: str, place: Node | str) -> InvalidQueryError:
         text = (
             place if isinstance(place, str) else place.sql(dialect="mysql").replace(" LIKE ", " STARTS_WITH ")
@@ -391,58 +321,3 @@ class _Compiler:
         column = self._query.lower().find(text.lower()) + 1 if text else 0
         where = f" (near `{text}`{f', column {column}' if column else ''})" if text else ""
         raise InvalidQueryError(f"invalid list filter: {rule}{where}: {self._query}")
-
-
-def _time_ns(value: Value) -> Value | None:
-    """Nanoseconds since the epoch: given so, or as an RFC 3339 time; None for anything else."""
-    if not isinstance(value, str):
-        return _integer(value)
-    match = _TIME.fullmatch(value)
-    if match is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(match[1].upper() + match[3].upper().replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return int(moment.timestamp()) * 10**9 + int((match[2] or "0").ljust(9, "0"))
-
-
-def _duration_ns(value: Value) -> Value | None:
-    """Nanoseconds: given so, as hh:mm:ss, or as Go writes durations; None for anything else."""
-    if not isinstance(value, str):
-        return _integer(value)
-    if clock := _CLOCK_DURATION.fullmatch(value):
-        return (int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3])) * 10**9
-    if match := _GO_DURATION.fullmatch(value):
-        amount = sum(float(number) * _UNITS_NS[unit] for number, unit in _GO_PART.findall(match[2]))
-        return -round(amount) if match[1] == "-" else round(amount)
-    return None
-
-
-def _integer(value: Value) -> Value | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _number(value: Value) -> Value | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _boolean(value: Value) -> Value | None:
-    return value if isinstance(value, bool) else None
-
-
-def _text(value: Value) -> Value | None:
-    return value if isinstance(value, str) else None
-
-
-# What each kind of column is compared with: how to make it of a literal, and what to say if that fails.
-_VALUES: dict[str, tuple[Callable[[Value], Value | None], str]] = {
-    "Keyword": (_text, "a text in quotes"),
-    "KeywordList": (_text, "a text in quotes"),
-    "Text": (_text, "a text in quotes"),
-    "Int": (_number, "a number"),
-    "Double": (_number, "a number"),
-    "Bool": (_boolean, "true or false"),
-    "Datetime": (_time_ns, "a time like '2024-05-01T12:00:00Z'"),
-    "Duration": (_duration_ns, "a duration like '2h30m'"),
-}

@@ -61,12 +61,13 @@ FROM journal.execution_closes WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[]
 SELECT run_id, event FROM journal.events WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
 
 -- name: buffered_of
--- The buffered events of the given runs that are not in their histories yet.
+-- The buffered events of the given runs that are not in their histories yet. An engine that was restarted counts buffer_seq from
+-- what still lies in the buffer, so an event in the history is meant only if it came later.
 SELECT b.run_id, b.buffer_seq, b.event
 FROM journal.buffered_events AS b
 ANTI JOIN (
-    SELECT run_id, buffer_seq FROM journal.events WHERE buffer_seq IS NOT NULL
-) AS e ON e.run_id = b.run_id AND e.buffer_seq = b.buffer_seq
+    SELECT run_id, buffer_seq, seq FROM journal.events WHERE buffer_seq IS NOT NULL
+) AS e ON e.run_id = b.run_id AND e.buffer_seq = b.buffer_seq AND e.seq > b.seq
 WHERE b.run_id IN (SELECT unnest($run_ids::VARCHAR[]))
 ORDER BY b.seq;
 
