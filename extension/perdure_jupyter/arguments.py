@@ -104,12 +104,11 @@ def json_value(word: str) -> Any:
     try:
         return json.loads(source)
     except json.JSONDecodeError as error:
-        if source[:1] in '{["':
-            message, remedy = f"{source!r} is no JSON: {error.msg} at character {error.pos + 1}.", ""
-            if "'" in source:
-                remedy = "JSON has double quotes inside; or use Python: handle.start(...)."
+        if source[:1] in "{[":
+            message = f"{source} is no JSON: {error.msg} at character {error.pos + 1}."
+            remedy = "JSON has its keys and texts in double quotes; put single quotes around the whole."
         else:
-            message = f"{source!r} is no JSON value."
+            message = f"{source} is no JSON value."
             remedy = f"Write text as {json.dumps(source)}, in double quotes."
         raise PerdureError(message, remedy) from None
 

@@ -74,7 +74,9 @@ def _check_known(name: str) -> None:
         return
     here = session()
     kept = here.wait(here.project.definitions())
-    known = {each.name for each in [*kept, *(one.definition for one in registry.all())] if each.kind == "workflow"}
+    known = {
+        each.name for each in [*kept, *(one.definition for one in registry.all())] if each.kind == "workflow"
+    }
     if name not in known:
         run_cell = "Run the cell that defines it; if its workers are elsewhere, name their --task-queue."
         raise PerdureError(f"No workflow {name!r} is defined here.", did_you_mean(name, known, run_cell))
@@ -157,7 +159,9 @@ def _open_run(line: argparse.Namespace) -> Any:
     run = _run(line)
     status = run.status
     if status not in ("Running", "Paused"):
-        raise PerdureError(f"{line.id} is closed already: {status}.", f"%workflow show {line.id} shows how it ended.")
+        raise PerdureError(
+            f"{line.id} is closed already: {status}.", f"%workflow show {line.id} shows how it ended."
+        )
     return run
 
 

@@ -69,18 +69,14 @@ class Matcher:
 
     def recent_ids(self) -> list[str]:
         """Workflow ids of the newest runs, as of a few seconds ago at most where the engine answers in time."""
-        from perdure.frontend.loops import submit
-
         session = _open_session()
         if session is None or time.monotonic() - self._asked < FRESH:
             return self._ids
-        asked = submit(session.loop, _newest_ids(session))
-        try:
-            self._ids = asked.result(DEADLINE)
-            self._asked = time.monotonic()
-        except concurrent.futures.TimeoutError:
-            # Too late for this key press; the next one finds it.
-            asked.add_done_callback(self._keep)
+        asked = _ask(session)
+        asked.add_done_callback(self._keep)  # an answer that is late is for the next key press
+        concurrent.futures.wait([asked], DEADLINE)
+        if asked.done():
+            self._keep(asked)
         return self._ids
 
     def _keep(self, asked: concurrent.futures.Future[list[str]]) -> None:
@@ -104,6 +100,12 @@ def _cell_options(kind: str) -> list[str]:
     from perdure_jupyter.cells import parser
 
     return parser(kind).options()
+
+
+def _ask(session: Any) -> concurrent.futures.Future[list[str]]:
+    from perdure.frontend.loops import submit
+
+    return submit(session.loop, _newest_ids(session))
 
 
 async def _newest_ids(session: Any) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Any
 
 from perdure_jupyter.completion import Matcher
@@ -9,6 +11,13 @@ from perdure_jupyter.magics import PerdureMagics
 from perdure_jupyter.opening import open_known_file
 
 MAGICS = {"cell": ("activity", "workflow"), "line": ("workflow",)}
+
+
+def help_alone(lines: list[str]) -> list[str]:
+    """Lets `%%activity --help` be a whole cell: IPython refuses a cell magic without a body."""
+    if len(lines) == 1 and re.match(r"%%(activity|workflow)\s+(--help|-h)\s*$", lines[0]):
+        return [*lines, "\n"]
+    return lines
 
 
 class Extension:
@@ -27,6 +36,8 @@ class Extension:
                 "perdure.runs", "Run", self._show
             )
             shell.events.register("pre_run_cell", self._begin_cell)
+        shell.input_transformers_cleanup.insert(0, help_alone)
+        shell.events.register("post_run_cell", self._end_cell)
         open_known_file(shell)
 
     def _show(self, run: Any) -> None:
@@ -40,6 +51,12 @@ class Extension:
         if self._pictures is not None:
             self._pictures.begin_cell()
 
+    def _end_cell(self, result: Any) -> None:
+        if "perdure.authoring.cells" in sys.modules:  # else no cell has defined anything
+            from perdure_jupyter.cells import refresh
+
+            refresh(self._shell)
+
     def close(self) -> None:
         shell = self._shell
         for kind, names in MAGICS.items():
@@ -47,10 +64,12 @@ class Extension:
                 if getattr(shell.magics_manager.magics[kind].get(name), "__self__", None) is self._magics:
                     del shell.magics_manager.magics[kind][name]
         shell.magics_manager.registry.pop(type(self._magics).__name__, None)
+        shell.input_transformers_cleanup.remove(help_alone)
         shell.Completer.custom_matchers.remove(self._matcher.match)
         if hasattr(shell, "kernel"):
             formatter = shell.display_formatter.ipython_display_formatter
             formatter.pop("perdure.runs.Run", None)
             shell.events.unregister("pre_run_cell", self._begin_cell)
+        shell.events.unregister("post_run_cell", self._end_cell)
         if self._pictures is not None:
             self._pictures.close()
