@@ -226,6 +226,7 @@ def _open(line: argparse.Namespace, worker: bool = False) -> Any:
     from perdure.session import Session, use
 
     opened = Session(line.project, worker=worker)
+    opened.say = lambda text: print(f"perdure: {text}", file=sys.stderr, flush=True)
     use(opened)
     return opened
 

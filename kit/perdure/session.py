@@ -81,6 +81,7 @@ class Session:
         )
         self._address = self._membership.connection.address
         self._closed = False
+        self.say: Callable[[str], None] = _print  # tells the user one line; a front end may put another here
         self.awaiting: Callable[[], AbstractContextManager[None]] = (
             nullcontext  # around each wait for a result
         )
@@ -157,10 +158,6 @@ class Session:
             future.cancel()
             raise
 
-    def say(self, text: str) -> None:
-        """Tells the user one line; a front end may put another function here."""
-        print(f"perdure: {text}", flush=True)
-
     def close(self) -> None:
         """Stops the worker, and leaves the project: an owner closes the file, and another process may take
         over."""
@@ -231,6 +228,10 @@ class Session:
 
     def _on_lost(self, error: PerdureError) -> None:
         self.say(f"{self.path} is not served now: {error}")
+
+
+def _print(text: str) -> None:
+    print(f"perdure: {text}", flush=True)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

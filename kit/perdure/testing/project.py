@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from perdure.authoring.registry import Registry
 from perdure.engine.engine import Engine
 from perdure.engine.records import Record
 from perdure.frontend.stored import StoredEngine
@@ -27,18 +28,21 @@ from perdure.testing.flights import Flights
 
 
 @contextmanager
-def session(path: str | Path | None = None, *, jumping: bool = True) -> Iterator[Session]:
+def session(
+    path: str | Path | None = None, *, jumping: bool = True, registry: Registry | None = None
+) -> Iterator[Session]:
     """The default session of this process, inside: on a new file, with time that jumps.
 
     Args:
         path: the project's folder or file; None is a temporary folder, which is removed afterwards.
         jumping: False leaves time as it is.
+        registry: the definitions that it runs; None is the process's own.
     """
     with tempfile.TemporaryDirectory(prefix="perdure-", ignore_cleanup_errors=True) as folder:
         flights = Flights()
         clock = JumpingClock(None, running=True, flights=flights if jumping else None)
         with clock.held():
-            opened = Session(path or folder, open_engine=_opener(clock, flights))
+            opened = Session(path or folder, registry=registry, open_engine=_opener(clock, flights))
             if jumping:
                 opened.awaiting = clock.released
             before = use(opened)

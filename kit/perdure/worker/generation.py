@@ -13,7 +13,8 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -116,10 +117,19 @@ class Generation:
             self._workers.append(worker)
         self._run = asyncio.create_task(self._run_workers(), name=f"workers of {self.process}")
 
+    async def withdraw(self) -> None:
+        """Takes no more tasks, from now on: what it declared is withdrawn before its last polls have
+        ended."""
+        self.offer = replace(self.offer, declared=())
+        with suppress(ServiceError, PerdureError):  # an engine that is gone gives no tasks either
+            await self._project.declare(self.process, ())
+
     async def drain(self) -> None:
         """Stops polling; returns when everything that runs here has ended."""
         self._draining = True
-        await asyncio.gather(*(worker.shutdown() for worker in self._workers), return_exceptions=True)
+        await asyncio.gather(
+            self.withdraw(), *(worker.shutdown() for worker in self._workers), return_exceptions=True
+        )
         if self._run is not None:
             await asyncio.gather(self._run, return_exceptions=True)
         await self.end()
@@ -127,11 +137,9 @@ class Generation:
     async def end(self) -> None:
         """Gives up the lease and the threads, whatever still runs."""
         self._draining = True
-        for task in (self._run, self._lease):
-            if task is not None and not task.done():
-                task.cancel()
-        tasks = [task for task in (self._lease,) if task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._lease is not None:
+            self._lease.cancel()
+            await asyncio.gather(self._lease, return_exceptions=True)
         for threads in self._threads:
             threads.shutdown(wait=False, cancel_futures=True)
 

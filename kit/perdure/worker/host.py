@@ -80,7 +80,7 @@ class WorkerHost:
         self._say = say
         self._redefined = redefined
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="perdure-worker", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="perdure-worker", daemon=True)
         self._thread.start()
         self._outputs = Outputs(self._loop, project.output)
         self._redirection = Redirection(self._outputs)
@@ -88,6 +88,7 @@ class WorkerHost:
         self._ready = asyncio.Condition()
         self._needed = False
         self._closed = False
+        self._abandoned = False  # closed while activities still run
         self._asked = 0  # grows with each change
         self._served = 0  # the newest change that a lease covers
         self._state = "idle"
@@ -148,6 +149,17 @@ class WorkerHost:
             self._state = "closed"
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(1)
+
+    def _run_loop(self) -> None:
+        """Ends with the loop closed, unless activities still run on it: the SDK would report cancelled ones
+        as failed."""
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        if self._abandoned:
+            self._loop.set_exception_handler(lambda loop, context: None)
+            return
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
 
     def _from_outside(self, call: Callable[[], None]) -> None:
         if not self._closed and not self._loop.is_closed():
@@ -221,6 +233,7 @@ class WorkerHost:
                 raise
             self._current = generation
             if before is not None:
+                await before.withdraw()  # before anyone is told that the new one is ready
                 self._retire(before)
         self._state = "polling"
         self._problems.pop("start", None)
@@ -346,10 +359,15 @@ class WorkerHost:
             self._main.cancel()
         generations = [*self._old, *([self._current] if self._current else [])]
         stopping = [task for generation in generations for task in generation.stop_polling()]
-        if stopping:
-            await asyncio.wait(stopping, timeout=patience)
+        late = (await asyncio.wait(stopping, timeout=patience))[1] if stopping else ()
+        self._abandoned = bool(late)
         await self._outputs.flush()
         await asyncio.gather(*(generation.end() for generation in generations))
+        if not self._abandoned:
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
 
 
 def _newest(registry: Registry, kind: str) -> dict[str, Registered]:
