@@ -90,6 +90,7 @@ def _task_scheduled(ex: Execution, event: HistoryEvent) -> None:
         original_scheduled_time=when,
         stamp=ex.new_stamp(),
     )
+    ex.task_attempt = attributes.attempt
 
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED)
