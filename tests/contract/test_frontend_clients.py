@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import subprocess
 import sys
 import threading
@@ -27,10 +28,10 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from perdure.errors import PerdureError
-from perdure.frontend.grpc_server import is_loopback
+from perdure.frontend.grpc_server import Tls, is_loopback
 from perdure.frontend.host import EngineHost
 
 Connect = Callable[[], Awaitable[Client]]
@@ -309,3 +310,26 @@ def test_an_open_address_without_tls_is_refused(tmp_path: Path, engine: FakeEngi
 @pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("10.0.0.1", False)])
 def test_loopback_addresses(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl: apt install openssl")
+def test_with_tls_another_address_may_be_served(tmp_path: Path, engine: FakeEngine) -> None:
+    """The certificate names the host; the client asks for that name, and needs the token as ever."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
+    names = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=DNS:perdure.test"]
+    names += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", *request.split(), *names], check=True, capture_output=True)
+    tls = Tls(certificate.read_bytes(), key.read_bytes())
+    options: dict[str, Any] = {"host": "0.0.0.0", "tls": tls, "open_engine": opener(engine)}
+
+    async def main(host: EngineHost, token: str) -> None:
+        address = host.address.replace("0.0.0.0", "127.0.0.1")
+        config = TLSConfig(server_root_ca_cert=tls.certificate, domain="perdure.test")
+        client = await Client.connect(address, api_key=token, tls=config)
+        await client.workflow_service.get_system_info(GetSystemInfoRequest())
+
+    with EngineHost(tmp_path / "history.duckdb", **options) as host:
+        run(main(host, host.token))
+        with pytest.raises(RuntimeError, match="A wrong token"):
+            run(main(host, "wrong"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from temporalio.client import Client
@@ -40,7 +40,7 @@ class Connection:
 
     role: Role
     address: str
-    token: str
+    token: str = field(repr=False)
     project: Project
     service_client: ServiceClient
     guard: Callable[[Awaitable[Any]], Awaitable[Any]]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import Context
@@ -22,6 +23,8 @@ from perdure.errors import PerdureError
 from perdure.frontend.forks import ForkedError, refuse_fork
 
 T = TypeVar("T")
+
+_closing: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 class ClosedLoopError(PerdureError):
@@ -49,6 +52,7 @@ class LoopThread:
             _cancel_all(self.loop)
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            _cancel_all(self.loop)  # what was submitted while the loop was stopping
             self.loop.close()
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
@@ -72,6 +76,7 @@ class LoopThread:
         """Cancels what runs on the loop, stops it, joins the thread. Does nothing twice, or in a fork."""
         if not self.usable:
             return
+        _closing.add(self.loop)
         self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
@@ -88,6 +93,8 @@ def submit(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> Fut
     """Starts `work` on another thread's loop. Raises ForkedError in a fork, ClosedLoopError after the end."""
     try:
         refuse_fork()
+        if loop in _closing:
+            raise RuntimeError("The loop is closing.")
         return Context().run(asyncio.run_coroutine_threadsafe, work, loop)
     except ForkedError:
         work.close()

@@ -21,6 +21,7 @@ import asyncio
 import atexit
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,7 @@ from perdure.frontend.roaming import RoamingProject, RoamingServiceClient
 logger = logging.getLogger(__name__)
 
 _ANSWER: Final = 5.0  # seconds in which an owner must say hello
+_NOTICED: Final = 2.0  # seconds after which the end of an owner must have been noticed
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.25
 _PATIENCE: Final = 15.0  # with an owner that does not answer
@@ -137,28 +139,37 @@ class Membership:
         """The connection, if there is one."""
         return self._connection
 
-    async def settled(self, other_than: Connection | None = None, wait: float = _PATIENCE) -> Connection:
-        """The connection, once there is one (and it is not `other_than`). To be used on `loop`.
+    async def settled(self, wait: float = _PATIENCE) -> Connection:
+        """The connection, once there is one. To be used on `loop`.
 
         Raises:
             PerdureError: there was none within `wait` seconds.
         """
-        if self._connection not in (None, other_than):
-            return self.connection
-        try:
-            async with asyncio.timeout(wait), self._changed:
-                await self._changed.wait_for(lambda: self._connection not in (None, other_than))
-        except TimeoutError:
-            pass
+        if self._connection is None:
+            await self._changes(lambda: self._connection is not None, wait)
         return self.connection
+
+    async def successor(self, connection: Connection, wait: float = _PATIENCE) -> Connection:
+        """The connection after `connection`, over which a call has failed: that end is noticed at once, if it
+        is one. If not, `connection` itself. To be used on `loop`. Raises PerdureError as `settled` does."""
+        await self._changes(lambda: self._connection is not connection, _NOTICED)
+        return await self.settled(wait)
+
+    async def _changes(self, condition: Callable[[], bool], wait: float) -> None:
+        """Returns when `condition` holds, or `wait` seconds have passed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait), self._changed:
+                await self._changed.wait_for(condition)
 
     def close(self) -> None:
         """Leaves: an owner closes the file and makes room for another. Does nothing twice, or in a fork."""
         atexit.unregister(self.close)
         if not self._thread.usable:
             return
-        self._thread.run(self._leave(), timeout=30)
-        self._thread.close()
+        try:
+            self._thread.run(self._leave(), timeout=30)
+        finally:
+            self._thread.close()
 
     def __enter__(self) -> Membership:
         return self
@@ -216,11 +227,17 @@ class Membership:
             try:
                 return await self._connect(self._patience)
             except PerdureError as error:
-                if self._error is None:
-                    logger.warning("Nobody owns %s now, and this process cannot: %s", self.file, error)
-                    self._on_lost(error)
-                self._error = error
+                self._lose(error)
+            except Exception as error:
+                logger.exception("%s cannot be entered again", self.file)
+                self._lose(PerdureError(f"{self.file} cannot be entered again: {error}"))
             await asyncio.sleep(_RETRY)
+
+    def _lose(self, error: PerdureError) -> None:
+        if self._error is None:
+            logger.warning("Nobody owns %s now, and this process cannot: %s", self.file, error)
+            self._on_lost(error)
+        self._error = error
 
     async def _connect(self, patience: float) -> Connection:
         """Owns the file or joins its owner, whichever comes first."""
@@ -284,8 +301,8 @@ class Membership:
                 hello = await anext(presence)
             if hello["file"] == str(self.file):
                 return await joined_connection(notice, project, presence)
-        except (TimeoutError, ServiceError, StopAsyncIteration):
-            pass
+        except (TimeoutError, ServiceError, StopAsyncIteration, RuntimeError) as error:
+            logger.debug("The owner at %s does not take us: %s", notice.address, error)
         await presence.aclose()
         await project.close()
         return None

@@ -18,7 +18,7 @@ import os
 import secrets
 import socket
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -39,7 +39,7 @@ class Notice:
     host: str
     address: str  # "" while the owner is still opening the file
     port: int  # that the owner has, or had
-    token: str
+    token: str = field(repr=False)
     version: str
     protocol: int
 

@@ -7,7 +7,7 @@ twice are safe: Temporal's requests carry request ids, and perdure's own are ide
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -42,7 +42,9 @@ class Membership(Protocol):
     @property
     def now(self) -> Connection | None: ...
 
-    async def settled(self, other_than: Connection | None = None, wait: float = ...) -> Connection: ...
+    async def settled(self, wait: float = ...) -> Connection: ...
+
+    async def successor(self, connection: Connection, wait: float = ...) -> Connection: ...
 
 
 class RoamingProject:
@@ -98,7 +100,7 @@ class RoamingProject:
         except ServiceError as error:
             if error.code != Code.UNAVAILABLE:
                 raise
-        connection = await self._membership.settled(other_than=connection)
+        connection = await self._membership.successor(connection)
         return await connection.guard(getattr(connection.project, method)(*arguments))
 
     async def _watch(self, workflow_id: str, run_id: str) -> AsyncIterator[tuple[Output, ...]]:
@@ -115,7 +117,8 @@ class RoamingProject:
             except ServiceError as error:
                 if error.code != Code.UNAVAILABLE:
                     raise
-            await self._membership.settled(other_than=connection, wait=_TAKEOVER)
+            if await self._membership.successor(connection, _TAKEOVER) is connection:
+                raise ServiceError(Code.UNAVAILABLE, "The owner of the project does not answer.")
 
 
 async def _guarded(connection: Connection, source: Any) -> AsyncIterator[Any]:
@@ -177,16 +180,19 @@ class RoamingServiceClient(ServiceClient):
                 timeout=timeout,
             )
 
-        connection = self._membership.now or await self._next(None)
+        connection = self._membership.now or await self._next(self._membership.settled(_TAKEOVER))
         try:
             return await ask(connection)
         except RPCError as error:
             if error.status != RPCStatusCode.UNAVAILABLE or not retry:
                 raise
-        return await ask(await self._next(connection))
+            following = await self._next(self._membership.successor(connection, _TAKEOVER))
+            if following is connection:
+                raise
+        return await ask(following)
 
-    async def _next(self, gone: Connection | None) -> Connection:
+    async def _next(self, work: Coroutine[Any, Any, Connection]) -> Connection:
         try:
-            return await hop(self._membership.loop, self._membership.settled(gone, _TAKEOVER))
+            return await hop(self._membership.loop, work)
         except PerdureError as error:
             raise RPCError(str(error), RPCStatusCode.UNAVAILABLE, b"") from error
