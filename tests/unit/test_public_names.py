@@ -1,0 +1,58 @@
+"""The public face: these names, always the documented things, whichever submodule was imported first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import perdure
+
+NAMES = {
+    "DamagedFileError",
+    "DefinitionError",
+    "FileInUseError",
+    "FileNotWritableError",
+    "NewerFileError",
+    "PerdureError",
+    "QueryError",
+    "Run",
+    "RunError",
+    "Session",
+    "StoreError",
+    "activity",
+    "load_ipython_extension",
+    "move",
+    "run",
+    "runs",
+    "session",
+    "sql",
+    "start",
+    "unload_ipython_extension",
+    "workflow",
+}
+
+
+def test_the_names_are_these() -> None:
+    assert set(perdure.__all__) == NAMES
+    for name in NAMES:
+        assert getattr(perdure, name).__name__ == name
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        perdure.nothing  # noqa: B018  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("first", ["perdure.session", "perdure.runs", "perdure.authoring.workflow"])
+def test_submodules_do_not_take_the_functions_places(first: str) -> None:
+    program = (
+        f"from importlib import import_module; import_module({first!r})\n"
+        "import perdure\n"
+        "from perdure.session import Session\n"
+        "from perdure.runs import Run\n"
+        "print(all(type(getattr(perdure, name)).__name__ == 'function' for name in ('session', 'runs', 'workflow')))"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == "True"
