@@ -298,8 +298,7 @@ def main() -> int:
     WORK.mkdir(parents=True)
     with holiday_service() as url:
         chapter("1  The notebook runs: a year of flights, month by month")
-        say(f"papermill {NOTEBOOK.relative_to(ROOT)}, with a holiday service at {url} that fails two calls")
-        say("")
+        say(f"papermill {NOTEBOOK.relative_to(ROOT)}, with a holiday service at {url} that fails two calls\n")
         papermill = start_notebook(1, url)
         follow(papermill, half_way)
         before = read_ledger()

@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -79,7 +80,8 @@ def main() -> None:
     with HolidayServer(options.port, options.fail) as server:
         print(server.url, flush=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        sys.stdin.read()  # until the process that started us closes it, or dies
+        with suppress(KeyboardInterrupt):
+            sys.stdin.read()  # until the process that started us closes it, or dies
 
 
 if __name__ == "__main__":
