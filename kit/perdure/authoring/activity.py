@@ -29,7 +29,7 @@ from perdure.authoring import declaring
 from perdure.authoring.durations import Duration
 from perdure.authoring.options import ActivityOptions
 from perdure.authoring.registry import Registered, registry
-from perdure.authoring.signatures import by_position, check_activity, hints
+from perdure.authoring.signatures import by_position, check_activity, hints, received, takes_varying_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,16 +77,14 @@ class Activity(Generic[P, T]):
         name: str,
         declared: ActivityOptions,
         overrides: Mapping[str, Any] | None = None,
+        target: Callable[..., Any] | None = None,
     ) -> None:
         self.function: Callable[P, Any] = function
+        self.target: Callable[..., Any] = target or function
         self.name = name
         self.declared = declared
         self._overrides = dict(overrides or {})
         functools.update_wrapper(self, function)
-
-    @property
-    def target(self) -> Callable[..., Any]:
-        return self.function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         if not temporalio.workflow.in_workflow():
@@ -114,7 +112,7 @@ class Activity(Generic[P, T]):
         """The same activity with other options: `charge.options(timeout="5s")(order)`."""
         merged = {**self._overrides, **options}
         self.declared.override(merged)  # refuses what is wrong where it is written
-        other: Activity[P, T] = Activity(self.function, self.name, self.declared, merged)
+        other: Activity[P, T] = Activity(self.function, self.name, self.declared, merged, self.target)
         return other
 
     def current_options(self) -> ActivityOptions:
@@ -180,8 +178,26 @@ def make_activity(function: Callable[..., Any], options: ActivityOptions) -> Act
     check_activity(function)
     name = options.name or function.__name__
     hints(function, f"activity {name}")
-    temporalio.activity.defn(name=name)(function)
-    return Activity(function, name, options)
+    target = _receiving(function) if takes_varying_counts(function) else function
+    temporalio.activity.defn(name=name)(target)
+    return Activity(function, name, options, target=target)
+
+
+def _receiving(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function for a worker, which may be given fewer arguments than there are parameters."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def receive(*args: Any) -> Any:
+            return await function(*received(function, args))
+
+    else:
+
+        @functools.wraps(function)
+        def receive(*args: Any) -> Any:
+            return function(*received(function, args))
+
+    return receive
 
 
 @functools.lru_cache(maxsize=1024)

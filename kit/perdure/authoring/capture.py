@@ -115,8 +115,7 @@ class _Capture:
         deferred = any(part.text is not None and part.text.deferred for part in parts)
         tail = ""
         if root.style == "plain":
-            bound = f"{root.attribute} = " if root.kind == "workflow" else ""
-            tail = f"{bound}_perdure.define_{root.kind}({root.attribute}, {root.name!r})"
+            tail = f"{root.attribute} = _perdure.define_{root.kind}({root.attribute}, {root.name!r})"
         suffix = "__workflow" if root.kind == "workflow" and root.style != "temporal" else ""
         return Captured(
             kind=root.kind,
@@ -468,8 +467,10 @@ def _is_standard(module: str) -> bool:
 
 
 def _replaces_builtin(name: str, value: Any) -> bool:
-    """IPython puts an `open` of its own into the namespace, which refuses the kernel's file descriptors."""
-    return name in names.BUILTINS and str(getattr(value, "__module__", "")).startswith("IPython.")
+    """IPython puts an `open` of its own into the namespace, which wraps Python's."""
+    return (
+        callable(value) and name in names.BUILTINS and inspect.unwrap(value) is getattr(builtins, name, None)
+    )
 
 
 def _is_temporal(value: Any) -> bool:

@@ -443,9 +443,12 @@ def _execute(cell: Text, file: str, namespace: MutableMapping[str, Any]) -> dict
 def _bindable(
     root: Root, thing: Any, options: ActivityOptions | WorkflowOptions, registered: Registered
 ) -> Any:
-    """What the notebook gets under the definition's name: an Activity or Workflow; Temporal's own kind as it is."""
+    """What the notebook gets under the definition's name: an Activity or Workflow; Temporal's own kind as it is.
+
+    A workflow class is the one that workers run, so that starting it finds its definition.
+    """
     if root.style != "plain":
-        return thing
+        return registered.target if isinstance(thing, type) else thing
     named = options.override({"name": root.name})
     make: Callable[..., Any] = make_activity if isinstance(options, ActivityOptions) else make_workflow
     return make(thing, named)

@@ -18,7 +18,7 @@ from perdure.authoring.workflow import Workflow, make_workflow
 
 
 def define_activity(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Gives a function Temporal's definition of an activity; returns the function."""
+    """What a worker takes for an activity: the function, or one that calls it, with Temporal's definition."""
     return make_activity(function, ActivityOptions(name=name)).target
 
 

@@ -8,9 +8,12 @@ the call, and functions that can only be called with keywords are refused when t
 from __future__ import annotations
 
 import inspect
+import itertools
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import temporalio.converter
 
 from perdure.errors import DefinitionError
 
@@ -66,6 +69,37 @@ def by_position(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappi
         else:
             result.append(given.get(name, parameter.default))
     return result
+
+
+def takes_varying_counts(function: Callable[..., Any]) -> bool:
+    """Whether calls may have fewer or more arguments than there are parameters."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(
+        item.default is not inspect.Parameter.empty or item.kind is inspect.Parameter.VAR_POSITIONAL
+        for item in parameters
+    )
+
+
+def received(function: Callable[..., Any], args: Sequence[Any]) -> Sequence[Any]:
+    """Arguments as they came over the wire, in the types that the parameters name.
+
+    The SDK does this itself, but only when there are exactly as many arguments as parameters.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(args) == len(parameters) and parameters[-1:] and not _is_rest(parameters[-1]):
+        return args
+    types = typing.get_type_hints(function, include_extras=True)
+    kinds = [types.get(item.name) for item in parameters]
+    if parameters and _is_rest(parameters[-1]):
+        kinds += [kinds[-1]] * (len(args) - len(kinds))
+    return [
+        value if kind is None else temporalio.converter.value_to_type(kind, value)
+        for value, kind in itertools.zip_longest(args, kinds[: len(args)])
+    ]
+
+
+def _is_rest(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is inspect.Parameter.VAR_POSITIONAL
 
 
 def hints(function: Callable[..., Any], what: str) -> dict[str, Any]:

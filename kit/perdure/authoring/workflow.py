@@ -28,7 +28,7 @@ from perdure.authoring import declaring
 from perdure.authoring.durations import Duration
 from perdure.authoring.options import WorkflowOptions
 from perdure.authoring.registry import registry
-from perdure.authoring.signatures import by_position, check_workflow, hints
+from perdure.authoring.signatures import by_position, check_workflow, hints, received
 from perdure.errors import DefinitionError, PerdureError
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def workflow_class(function: Callable[..., Coroutine[Any, Any, Any]], name: str)
     """
 
     async def run(self: object, *args: Any) -> Any:
-        return await function(*args)
+        return await function(*received(function, args))
 
     class_name = f"{function.__name__}__workflow"
     signature = inspect.signature(function)
