@@ -92,7 +92,7 @@ def test_later_is_never_drawn_further_left(work: list[tuple[int, int]], edges: l
     scale = axis(0, end, instants, stretches)
     drawn = [scale.position(t) for t in sorted({0, end, *instants})]
     assert drawn == sorted(drawn)
-    assert 0 <= drawn[0] and drawn[-1] <= 1 + 1e-9
+    assert drawn[0] >= 0 and drawn[-1] <= 1 + 1e-9
     assert all(0 <= tick.at <= 1 + 1e-9 for tick in scale.ticks)
     for start, stop in stretches:
         assert not any(gap.start < stop and start < gap.end for gap in scale.breaks)

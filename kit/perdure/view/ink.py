@@ -50,7 +50,7 @@ def measure(text: str, size: float, *, bold: bool = False) -> float:
     for char in text:
         if char in _SLIM:
             em += 0.36
-        elif char in "mwMW—@%…":
+        elif char in "mwMW—@%…<>+=~�":
             em += 0.88
         elif ord(char) < 0x250:
             em += 0.68 if char.isupper() else 0.6
@@ -90,7 +90,7 @@ class Pen:
         self.narrow = width is not None and width < NARROW
         self.name_width = NARROW_NAME if self.narrow else NAME
         self.right_width = NARROW_RIGHT if self.narrow else RIGHT
-        self.text_width = self.width - 24
+        self.text_width = (NARROW if self.fluid else self.width) - 24
         self.plot_width = self.width - self.name_width - self.right_width
         self.narrow_plot = PHONE * PLOT_SHARE if self.fluid else self.plot_width
 
@@ -178,15 +178,18 @@ class Pen:
             more += f' style="paint-order:stroke" stroke="{PALETTE["bg"].light}" stroke-width="7" stroke-linejoin="round"'
         return f'<text {self.paint(tone, tier)} x="{x}" y="{y:g}"{more}>{self.escape(said)}</text>'
 
-    def either(self, said: str, x: float, y: float, tone: str, *, size: float = 12) -> str:
+    def either(
+        self, said: str, x: float, y: float, tone: str, *, size: float = 12, bold: bool = False
+    ) -> str:
         """A line of text from `x` to the right edge."""
         widths = (PHONE, NARROW, MIDDLE) if self.fluid else (self.width,)
-        return _variants([self.text(self.cut(said, w - x - 12, size), x, y, tone, size=size) for w in widths])
+        cuts = [self.cut(said, width - x - 12, size, bold=bold) for width in widths]
+        return _variants([self.text(cut, x, y, tone, size=size, bold=bold) for cut in cuts])
 
     def label(self, kind: str, name: str, detail: str, y: float, *, bold: bool = False) -> str:
         """The text of the name column: a dim word for the kind, the name, and as much detail as fits."""
         columns = [w * NAME_SHARE for w in (PHONE, NARROW, MIDDLE)] if self.fluid else [self.name_width]
-        return _variants([self._label(kind, name, detail, y, width - INDENT - 6, bold) for width in columns])
+        return _variants([self._label(kind, name, detail, y, width - INDENT - 3, bold) for width in columns])
 
     def _label(self, kind: str, name: str, detail: str, y: float, room: float, bold: bool) -> str:
         spans = []
@@ -223,7 +226,11 @@ class Pen:
 
     def plot(self, y: float, height: float, content: str) -> str:
         """The part of a row, or of the picture, whose horizontal places are fractions of time's axis."""
-        place = 'x="27%" width="60%"' if self.fluid else f'x="{self.name_width}" width="{self.plot_width}"'
+        place = (
+            f'x="{NAME_SHARE:.1%}" width="{PLOT_SHARE:.1%}"'
+            if self.fluid
+            else f'x="{self.name_width}" width="{self.plot_width}"'
+        )
         return (
             f'<svg {place} y="{y:g}" height="{height:g}" overflow="visible">{content}</svg>'
             if content

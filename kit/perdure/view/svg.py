@@ -71,36 +71,37 @@ def _frame(pen: Pen, timeline: Timeline, height: int, body: str) -> str:
 
 def _header(pen: Pen, timeline: Timeline, drawn: list[str]) -> int:
     """Name, state, verdict and what to do; returns the height."""
-    state, tone = timeline.state, tone_of(timeline.state)
+    _title(pen, timeline, drawn)
+    y = 44
+    tone = "fail" if timeline.state.failed else "ink"
+    lines = [(line, tone) for line in pen.wrap(timeline.verdict, 13.5, 3)]
+    if timeline.remedy:
+        lines += [(line, "run") for line in pen.wrap(f"→ {timeline.remedy}", 13.5, 3)]
+    for line, tone in lines:
+        drawn.append(pen.either(line, 12, y + 12, tone, size=13.5, bold=tone != "run"))
+        y += 19
+    for line in pen.wrap(" · ".join(facts(timeline)), 11, 3):
+        drawn.append(pen.either(line, 12, y + 11, "dim", size=11))
+        y += 15
+    return y + 10
+
+
+def _title(pen: Pen, timeline: Timeline, drawn: list[str]) -> None:
+    """The state as a chip, the workflow's type, and its id if there is room."""
+    state = timeline.state
     chip = round(measure(state, 12, bold=True)) + 38
-    drawn.append(f'<rect {pen.paint(tone)} x="12" y="12" width="{chip}" height="22" rx="11"/>')
+    drawn.append(f'<rect {pen.paint(tone_of(state))} x="12" y="12" width="{chip}" height="22" rx="11"/>')
     drawn.append(pen.icon(state, 26, 23, "on"))
     drawn.append(pen.text(state, 38, 27.5, "on", bold=True))
     left = chip + 22
-    name = pen.cut(timeline.workflow_type, pen.width - left - 12, 15, middle=True, bold=True)
+    name = pen.cut(timeline.workflow_type, pen.text_width - left, 15, middle=True, bold=True)
     drawn.append(pen.text(name, left, 28.5, "ink", size=15, bold=True))
-    left += round(measure(name, 15, bold=True)) + 10
-    if timeline.workflow_id != timeline.workflow_type and pen.width - left > 70:
+    left += round(measure(name, 15, bold=True)) + 8
+    room = pen.text_width - left
+    if timeline.workflow_id != timeline.workflow_type and room > 60:
         drawn.append(
-            pen.text(
-                pen.cut(timeline.workflow_id, pen.width - left - 12, 13, middle=True),
-                left,
-                28.5,
-                "dim",
-                size=13,
-            )
+            pen.text(pen.cut(timeline.workflow_id, room, 13, middle=True), left, 28.5, "dim", size=13)
         )
-    y = 44
-    lines = [(line, "fail" if state.failed else "ink") for line in pen.wrap(timeline.verdict, 13.5, 3)]
-    if timeline.remedy:
-        lines += [(line, "run") for line in pen.wrap(f"→ {timeline.remedy}", 13.5, 3)]
-    for line, colour in lines:
-        drawn.append(pen.text(line, 12, y + 12, colour, size=13.5, bold=colour != "run"))
-        y += 19
-    for line in pen.wrap(" · ".join(facts(timeline)), 11, 3):
-        drawn.append(pen.text(line, 12, y + 11, "dim", size=11))
-        y += 15
-    return y + 10
 
 
 def _axis(pen: Pen, scale: Axis, top: int, bottom: int) -> str:

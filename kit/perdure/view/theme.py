@@ -40,10 +40,7 @@ PALETTE: dict[str, Tone] = {
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', Arial, sans-serif"
 NARROW, MIDDLE = 620, 900  # container widths (px) below which a fluid picture lets details go
-NAME_SHARE, PLOT_SHARE = (
-    0.27,
-    0.6,
-)  # of a fluid picture: the column of names, and the plot; the rest is for times
+NAME_SHARE, PLOT_SHARE = 0.275, 0.58  # of a fluid picture: the names, and the plot; the rest is for times
 NAME, RIGHT = 214, 122  # px, the same columns of a picture of fixed width, and of one for a phone
 NARROW_NAME, NARROW_RIGHT = 118, 60
 
@@ -71,11 +68,11 @@ def style_sheet(*, fluid: bool) -> str:
         f"{root} .pd-row:hover>.pd-hit{{fill:var(--pd-band)}}",
         f"{root} .pd-row:focus>.pd-hit{{fill:var(--pd-band);stroke:var(--pd-run);stroke-width:2}}",
     ]
-    if fluid:
-        rules += [
-            f"@container pd (min-width:{MIDDLE}px){{{root} :is(.pd-m1,.pd-m2){{display:none}}{root} .pd-w3{{display:inline}}}}",
-            f"@container pd (max-width:{MIDDLE - 1}px){{{root} .pd-w2{{display:none}}}}",
-            f"@container pd (max-width:{NARROW - 1}px){{{root} :is(.pd-w1,.pd-m1){{display:none}}"
-            f"{root} .pd-n1{{display:inline}}}}",
-        ]
+    if fluid:  # inside a box of ours its width counts; as a file, or in an <img>, the picture is a document of its own
+        for query, own in (("@container pd", root), ("@media", f":root{root}")):
+            rules += [
+                f"{query} (min-width:{MIDDLE}px){{{own} :is(.pd-m1,.pd-m2){{display:none}}{own} .pd-w3{{display:inline}}}}",
+                f"{query} (max-width:{MIDDLE - 1}px){{{own} .pd-w2{{display:none}}}}",
+                f"{query} (max-width:{NARROW - 1}px){{{own} :is(.pd-w1,.pd-m1){{display:none}}{own} .pd-n1{{display:inline}}}}",
+            ]
     return "".join(rules)
