@@ -116,26 +116,33 @@ def assign_workers(records: RunRecords, line: Timeline, task_identities: Iterabl
                 (attempt.started, line.finish if attempt.ended is None else attempt.ended, attempt.identity)
             )
             if attempt.state is State.LOST and attempt.ended is not None:
-                lost[attempt.identity] = attempt.ended
+                lost[_process(attempt.identity)] = attempt.ended
     for task, identity in zip(line.tasks, task_identities, strict=True):
         if identity:
             seen.append((task.start, line.finish if task.end is None else task.end, identity))
     workers: dict[str, Worker] = {}
     for start, end, identity in sorted(seen):
-        worker = workers.get(identity)
+        process = _process(identity)
+        worker = workers.get(process)
         if worker is None:
             takes_over = bool(workers) and all(
                 w.last <= start or w.lost is not None for w in workers.values()
             )
             label = f"{'kernel' if _PROCESS.fullmatch(identity) else 'worker'} {len(workers) + 1}"
-            worker = Worker(len(workers), label, clean(identity), start, end, lost.get(identity), takes_over)
-            workers[identity] = worker
+            worker = Worker(len(workers), label, clean(identity), start, end, lost.get(process), takes_over)
+            workers[process] = worker
         worker.last = max(worker.last, end)
     for identity, attempt in owners:
-        attempt.worker = workers[identity].index
+        attempt.worker = workers[_process(identity)].index
     for task, identity in zip(line.tasks, task_identities, strict=True):
-        task.worker = workers[identity].index if identity else None
+        task.worker = workers[_process(identity)].index if identity else None
     line.workers = list(workers.values())
+
+
+def _process(identity: str) -> str:
+    """One name for a process: its worker takes a new lease, with a new identity, whenever a cell is run again."""
+    match = _PROCESS.fullmatch(identity)
+    return f"{match.group(1)}@{match.group(2)}" if match else identity
 
 
 def process_number(worker: Worker) -> str:
