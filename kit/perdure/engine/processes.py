@@ -76,7 +76,9 @@ class Processes:
     def __init__(self) -> None:
         self._leases: dict[str, Lease] = {}
         self.newest = 0  # the number of the last lease
-        self._early: dict[str, list[Definition]] = {}  # declared by processes whose attendance is still on its way
+        self._early: dict[
+            str, list[Definition]
+        ] = {}  # declared by processes whose attendance is still on its way
 
     def attend(self, process: str, adopts: bool) -> Lease:
         self.newest += 1

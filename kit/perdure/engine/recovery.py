@@ -9,6 +9,7 @@ from perdure.engine.fold import absorb, apply
 from perdure.engine.limits import DEFAULT
 from perdure.engine.records import AttemptEnded, AttemptStarted, RunRecords
 from perdure.engine.state import Activity, Buffered, Execution
+from perdure.engine.updates import abort
 
 
 def recover(records: RunRecords) -> Execution:
@@ -31,6 +32,7 @@ def recover(records: RunRecords) -> Execution:
         absorb(ex, buffered.event)
     ex.sticky_queue = ""  # the worker's cache may be ahead of what was committed: it gets the full history
     if records.closed is not None:
+        abort(ex)
         ex.new_run_id = records.closed.new_run_id
     return ex
 

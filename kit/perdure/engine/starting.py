@@ -82,7 +82,6 @@ def from_request(
         completion_callbacks=request.completion_callbacks,
         versioning_override=request.versioning_override if request.HasField("versioning_override") else None,
         priority=request.priority if request.HasField("priority") else None,
-        eager_execution_accepted=False,
     )
     if request.HasField("continued_failure"):
         attributes.continued_failure.CopyFrom(request.continued_failure)

@@ -130,6 +130,7 @@ class Update:
     request: Request | None = None
     accepted_id: int = 0
     outcome: Outcome | None = None
+    aborted: bool = False  # accepted, and the run closed before it completed
     sent_task: int = 0  # stamp of the workflow task that carried it
     order: int = 0
 

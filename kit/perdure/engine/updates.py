@@ -157,3 +157,4 @@ def abort(ex: Execution) -> None:
         if update.stage is UpdateStage.ACCEPTED and update.outcome is None:
             update.outcome = Outcome(failure=failure)
             update.stage = UpdateStage.COMPLETED
+            update.aborted = True

@@ -59,7 +59,7 @@ async def get_system_info(
             activity_failure_include_heartbeat=True,
             encoded_failure_attributes=True,
             upsert_memo=True,
-            eager_workflow_start=False,
+            eager_workflow_start=True,
             sdk_metadata=True,
             count_group_by_execution_status=True,
         ),
@@ -73,6 +73,7 @@ def _describe() -> DescribeNamespaceResponse:
         description="the namespace of this perdure file",
         id=_NAMESPACE_ID,
     )
+    info.capabilities.eager_workflow_start = True
     info.capabilities.sync_update = True
     info.capabilities.async_update = True
     info.capabilities.worker_poll_complete_on_shutdown = True

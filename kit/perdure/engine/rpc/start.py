@@ -31,7 +31,9 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine import externals, starting
 from perdure.engine.closing import terminate_run
 from perdure.engine.errors import Code, ServiceError, invalid
-from perdure.engine.rpc import updating
+from perdure.engine.fold import pinned_version
+from perdure.engine.protos import from_duration
+from perdure.engine.rpc import updating, workflow_worker
 from perdure.engine.rpc.common import Handlers
 from perdure.engine.runs import FAILED, Run
 from perdure.engine.state import UpdateStage
@@ -127,16 +129,28 @@ def _attach(engine: Engine, run: Run, request: StartWorkflowExecutionRequest) ->
 def _begin(engine: Engine, request: StartWorkflowExecutionRequest, before: tuple[Turn, ...]) -> Start:
     run_id = engine.new_id()
     now = engine.clock.now()
+    attributes = starting.from_request(request, run_id, now, engine.limits)
+    attributes.eager_execution_accepted = _may_start_eagerly(engine, request)
     turn = starting.begin(
         request.namespace,
         run_id,
-        starting.from_request(request, run_id, now, engine.limits),
+        attributes,
         now,
         engine.limits,
         current_version=engine.definitions.current_version("workflow", request.workflow_type.name),
         request_id=request.request_id,
     )
     return Start(run_id, run_id, True, None, (*before, turn))
+
+
+def _may_start_eagerly(engine: Engine, request: StartWorkflowExecutionRequest) -> bool:
+    """Whether the first workflow task may come with the answer: the caller is a worker that can run it now."""
+    if not request.request_eager_execution or from_duration(request.workflow_start_delay):
+        return False
+    workflow_type = request.workflow_type.name
+    version = pinned_version(request.versioning_override, workflow_type)
+    version = version or engine.definitions.current_version("workflow", workflow_type)
+    return engine.processes.accepts_workflow(request.identity, workflow_type, version)
 
 
 def _commit(engine: Engine, start: Start) -> int:
@@ -149,15 +163,24 @@ async def start_workflow_execution(
     engine: Engine, request: StartWorkflowExecutionRequest, metadata: Mapping[str, str]
 ) -> StartWorkflowExecutionResponse:
     start = await decide_start(engine, request)
-    if start.run is None:
+    eager = None
+    if start.run is not None:
+        ex = start.run.ex
+        _commit(engine, start)
+        await engine.journal.durable(start.run.ticket)
+    else:
+        ex = start.turns[-1].ex
         starting.first_task(start.turns[-1])
-    await engine.journal.durable(_commit(engine, start))
-    status = start.run.ex.status if start.run is not None else start.turns[-1].ex.status
+        if ex.started.eager_execution_accepted:
+            run = engine.runs.add(ex)
+            eager = workflow_worker.take(engine, run, start.turns[-1], request.identity, warm=False)
+        await engine.journal.durable(_commit(engine, start))
     return StartWorkflowExecutionResponse(
         run_id=start.run_id,
         first_execution_run_id=start.first_run_id,
         started=start.started,
-        status=status,  # type: ignore[arg-type]
+        status=ex.status,  # type: ignore[arg-type]
+        eager_workflow_task=eager,
     )
 
 
@@ -240,10 +263,9 @@ async def _start_and_update(
     update_id = update_request.request.meta.update_id
     current = await engine.runs.latest(start_request.namespace, start_request.workflow_id)
     known = current.ex.updates.get(update_id) if current is not None else None
-    attach = known is not None and (
-        known.stage is UpdateStage.COMPLETED or (current is not None and current.ex.open)
-    )
-    if attach and current is not None:
+    completed = known is not None and known.stage is UpdateStage.COMPLETED and not known.aborted
+    same_start = current is not None and start_request.request_id == current.ex.start_request_id
+    if current is not None and (completed or (current.ex.open and (known is not None or same_start))):
         start = Start(current.ex.run_id, current.ex.first_run_id, False, current)
     else:
         try:

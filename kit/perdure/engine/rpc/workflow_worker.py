@@ -32,6 +32,7 @@ from perdure.engine.rpc import activity_worker
 from perdure.engine.rpc.common import Handlers, Token, token_run
 from perdure.engine.runs import Query, Run
 from perdure.engine.state import Execution, WorkflowTask
+from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import fail_task, start_task, virtual_events
 
 if TYPE_CHECKING:
@@ -82,11 +83,17 @@ async def _committed(engine: Engine, run: Run, ticket: int) -> None:
 
 
 def start_for(
-    engine: Engine, run: Run, identity: str, sticky: bool
+    engine: Engine, run: Run, identity: str, warm: bool
 ) -> tuple[PollWorkflowTaskQueueResponse, int]:
-    """Starts the pending task of a run for a worker; with the events since its last task only if its cache is warm."""
-    ex = run.ex
+    """Starts the pending task of a run for a worker, and commits that."""
     turn = engine.turn(run)
+    response = take(engine, run, turn, identity, warm)
+    return response, engine.commit(turn)
+
+
+def take(engine: Engine, run: Run, turn: Turn, identity: str, warm: bool) -> PollWorkflowTaskQueueResponse:
+    """The task as a worker gets it; with the events since its last task only, if its cache is warm."""
+    ex = run.ex
     task = start_task(turn, identity, engine.new_id())
     response = PollWorkflowTaskQueueResponse(
         task_token=_token(ex, task),
@@ -102,7 +109,7 @@ def start_for(
         started_time=timestamp(task.started_time),
         messages=updates.outgoing(ex, task),
     )
-    events: list[HistoryEvent] = ex.events[ex.previous_started_id :] if sticky else ex.events
+    events: list[HistoryEvent] = ex.events[ex.previous_started_id :] if warm else ex.events
     response.history.events.extend(events)
     if task.virtual:
         response.history.events.extend(virtual_events(turn, task))
@@ -110,7 +117,7 @@ def start_for(
         if query.task_stamp is None:
             query.task_stamp = task.stamp
             response.queries[query.id].CopyFrom(query.query)
-    return response, engine.commit(turn)
+    return response
 
 
 def _token(ex: Execution, task: WorkflowTask) -> bytes:
