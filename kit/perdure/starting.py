@@ -25,12 +25,13 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from perdure.authoring import declaring
 from perdure.authoring.durations import parse_duration
 from perdure.authoring.options import WorkflowOptions
 from perdure.authoring.registry import Registered, Registry, target_of
 from perdure.authoring.workflow import Workflow
 from perdure.engine.project import Project
-from perdure.engine.records import Definition, RunRecords
+from perdure.engine.records import RunRecords
 from perdure.errors import RunError
 from perdure.replay.move import pin, version_of
 from perdure.worker.host import TASK_QUEUE
@@ -134,11 +135,10 @@ def identify(registry: Registry, workflow: Any) -> tuple[str, Registered | None]
         )
     known = registry.current("workflow", definition.name)
     if known is None or known.target is not definition.cls:
-        cls = definition.cls
-        known = Registered(
-            Definition("workflow", definition.name, "", cls.__module__, cls.__qualname__, ""), cls
-        )
-        registry.add(known)
+        found = declaring.registered(definition.cls)  # in a notebook's cell it is captured
+        if known is None or known.target is not found.target:
+            registry.add(found)
+            known = found
     return definition.name, known
 
 

@@ -26,11 +26,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import temporalio.activity
-import temporalio.workflow
-
 from perdure.authoring import modules, names
 from perdure.authoring.activity import Activity
+from perdure.authoring.declaring import kind_of, temporal_name
 from perdure.authoring.names import Use
 from perdure.authoring.notebook import Found, Notebook, Text
 from perdure.authoring.parts import Captured, Imports, Part, assemble, normalised, ordered, version_of
@@ -101,6 +99,7 @@ class _Capture:
         self._constants: dict[str, Any] = {}
         self._looked_up: dict[str, Any] = {}
         self._warnings: list[str] = []
+        self._references: list[Any] = []
 
     def run(self) -> Captured:
         root = self._root
@@ -128,6 +127,7 @@ class _Capture:
             constants=self._constants,
             looked_up=self._looked_up,
             warnings=tuple(self._warnings),
+            references=tuple(self._references),
         )
 
     # --- from a name to what it stands for
@@ -173,6 +173,8 @@ class _Capture:
         if not statements:
             return False
         if other is not None and (other.kind == "workflow" or self._root.kind == "workflow"):
+            if self._executed and kind_of(self._notebook.namespace.get(name)):
+                self._references.append(self._notebook.namespace[name])
             self._elsewhere(
                 name, other.name, "{}", Found(self._cell, statements[-1]), style=other.style, kind=other.kind
             )
@@ -192,11 +194,13 @@ class _Capture:
         return True
 
     def _from_namespace(self, name: str, value: Any, use: Use) -> None:
+        if kind_of(value):
+            self._references.append(value)
         if isinstance(value, types.ModuleType):
             self._module(name, value, use)
         elif (place := self._imported(name, value)) is not None:
             self._import(name, *place)
-        elif isinstance(value, Activity | Workflow) or _is_temporal(value):
+        elif isinstance(value, Activity | Workflow) or kind_of(value):
             self._defined_in_notebook(name, value)
         elif isinstance(value, type) or inspect.isroutine(value) or hasattr(value, "__wrapped__"):
             self._definition(name, value)
@@ -218,6 +222,8 @@ class _Capture:
         inner: Any = module
         for attribute in use.attributes:  # `import xml` alone does not make xml.etree known
             inner = getattr(inner, attribute, None)
+            if kind_of(inner):
+                self._references.append(inner)
             own = f"{own}.{attribute}"
             if not isinstance(inner, types.ModuleType) or sys.modules.get(own) is not inner:
                 break
@@ -360,7 +366,7 @@ class _Capture:
         style: Literal["perdure", "temporal"] = (
             "perdure" if isinstance(value, Activity | Workflow) else "temporal"
         )
-        temporal = value.name if isinstance(value, Activity | Workflow) else _temporal_name(value)
+        temporal = value.name if isinstance(value, Activity | Workflow) else temporal_name(value)
         self._elsewhere(
             name, temporal, options, found, style=style, kind="workflow" if is_workflow else "activity"
         )
@@ -471,20 +477,6 @@ def _replaces_builtin(name: str, value: Any) -> bool:
     return (
         callable(value) and name in names.BUILTINS and inspect.unwrap(value) is getattr(builtins, name, None)
     )
-
-
-def _is_temporal(value: Any) -> bool:
-    return _temporal_name(value) != ""
-
-
-def _temporal_name(value: Any) -> str:
-    if isinstance(value, type):
-        known: Any = temporalio.workflow._Definition.from_class(value)
-    elif inspect.isroutine(value):
-        known = temporalio.activity._Definition.from_callable(value)
-    else:
-        known = None
-    return known.name or value.__name__ if known is not None else ""
 
 
 def _is_literal(statement: ast.stmt) -> bool:

@@ -35,6 +35,7 @@ from temporalio.workflow import _Definition as _WorkflowDefinition
 from perdure.authoring import PASSTHROUGH_MODULES, modules, names
 from perdure.authoring.activity import Activity, make_activity
 from perdure.authoring.capture import Root, capture
+from perdure.authoring.declaring import register_if_new, temporal_name
 from perdure.authoring.hazards import Hazard, find_hazards
 from perdure.authoring.notebook import Notebook, Text
 from perdure.authoring.options import ActivityOptions, WorkflowOptions
@@ -147,14 +148,12 @@ def define_decorated(
         )
     style: Literal["perdure", "temporal"] = "temporal" if isinstance(written, type) else "perdure"
     roots = [
-        item
-        if item.attribute != written.__name__
-        else Root(kind, style, item.attribute, temporal_name(thing))
+        item if item.attribute != written.__name__ else Root(kind, style, item.attribute, _type_name(thing))
         for item in _decorated(found.text, namespace)
     ]
     root = next((item for item in roots if item.attribute == written.__name__), None)
     if root is None:
-        root = Root(kind, style, written.__name__, temporal_name(thing))
+        root = Root(kind, style, written.__name__, _type_name(thing))
     prepared = _prepare(root, found.text, roots, namespace, options, found.text.label, executed=True)
     return _finish([prepared], {})
 
@@ -184,10 +183,8 @@ def recapture(namespace: Mapping[str, Any]) -> Defined:
     return Defined(defined.registered, {}, (*warnings, *defined.warnings), defined.changed)
 
 
-def temporal_name(thing: Any) -> str:
-    from perdure.authoring.declaring import temporal_name
-
-    return thing.name if isinstance(thing, Activity | Workflow) else temporal_name(thing)
+def _type_name(thing: Any) -> str:
+    return str(thing.name) if isinstance(thing, Activity | Workflow) else temporal_name(thing)
 
 
 # --- which functions are definitions
@@ -322,6 +319,7 @@ class _Prepared:
     registered: Registered
     warnings: tuple[str, ...]
     kept: _Kept
+    references: tuple[Any, ...]
 
 
 def _prepare(
@@ -359,7 +357,7 @@ def _prepare(
         defined_time=time.time_ns(),
     )
     kept = _Kept(root, cell, tuple(roots), namespace, options_json, origin, executed, captured.looked_up)
-    return _Prepared(Registered(definition, target), tuple(warnings), kept)
+    return _Prepared(Registered(definition, target), tuple(warnings), kept, captured.references)
 
 
 def _load(captured: Captured, root: Root) -> tuple[Any, Activity[..., Any] | Workflow[..., Any] | None]:
@@ -465,6 +463,8 @@ def _finish(prepared: list[_Prepared], objects: Mapping[str, Any], *, only_chang
         if is_new or (not only_changed and current and current.definition.options != definition.options):
             registry.add(item.registered)
         _kept[definition.kind, definition.name] = item.kept
+        for reference in item.references:
+            register_if_new(reference)
     warnings = dict.fromkeys(
         warning
         for item in prepared

@@ -29,16 +29,64 @@ from perdure.engine.records import Definition
 def declare(
     kind: str, thing: Any, written: Callable[..., Any], options: ActivityOptions | WorkflowOptions
 ) -> None:
-    """Registers what a decorator made of `written`, a function or class, according to where it was
-    written.
-    """
+    """Registers what a decorator made of `written`, a function or class, according to where it was written."""
     if temporalio.workflow.unsafe.in_sandbox() or modules.is_cell_module(written.__module__):
         return
-    if written.__module__ == "__main__" and _in_notebook(written):
+    if _in_notebook(written):
         from perdure.authoring.cells import define_decorated
 
         define_decorated(kind, thing, written, options)
+    else:
+        registry.add(_of_module(kind, thing, written, options))
+
+
+def registered(target: Any) -> Registered:
+    """The definition of a `@workflow.defn` class or an `@activity.defn` function that nothing has registered yet.
+
+    One in a notebook's cell is captured and becomes current. Of one in a module the rest of its module is registered as well: a
+    worker that runs the workflow will be asked for the activities, too.
+
+    Raises:
+        DefinitionError: it was written in a notebook and cannot be captured.
+    """
+    kind = "workflow" if isinstance(target, type) else "activity"
+    options = WorkflowOptions() if kind == "workflow" else ActivityOptions()
+    if _in_notebook(target):
+        from perdure.authoring.cells import define_decorated
+
+        defined = define_decorated(kind, target, target, options)
+        if defined is not None:
+            return defined.registered[0]
+    for other in list(vars(sys.modules[target.__module__]).values()):
+        if other is not target:
+            register_if_new(other)
+    return _of_module(kind, target, target, options)
+
+
+def register_if_new(thing: Any) -> None:
+    """Makes a definition written with Temporal's own decorators known, if no definition has its name yet."""
+    kind = kind_of(thing)
+    if not kind or temporalio.workflow.unsafe.in_sandbox() or registry.current(kind, temporal_name(thing)):
         return
+    if _in_notebook(thing):
+        registered(thing)
+    elif not modules.is_cell_module(thing.__module__):
+        options = WorkflowOptions() if kind == "workflow" else ActivityOptions()
+        registry.add(_of_module(kind, thing, thing, options))
+
+
+def kind_of(thing: Any) -> str:
+    """ "workflow" or "activity" for a definition with Temporal's own decorators, "" for anything else."""
+    if isinstance(thing, type):
+        return "workflow" if temporalio.workflow._Definition.from_class(thing) else ""
+    if inspect.isroutine(thing) and temporalio.activity._Definition.from_callable(thing):
+        return "activity"
+    return ""
+
+
+def _of_module(
+    kind: str, thing: Any, written: Callable[..., Any], options: ActivityOptions | WorkflowOptions
+) -> Registered:
     target = target_of(thing)
     definition = Definition(
         kind=kind,
@@ -50,11 +98,13 @@ def declare(
         origin=inspect.getsourcefile(written) or "",
         options=options.to_json(),
     )
-    registry.add(Registered(definition, target))
+    return Registered(definition, target)
 
 
 def _in_notebook(written: Callable[..., Any]) -> bool:
     """IPython keeps its list of inputs in the namespace of cells."""
+    if written.__module__ != "__main__":
+        return False
     namespace = getattr(written, "__globals__", None) or vars(sys.modules["__main__"])
     return isinstance(namespace.get("In"), list)
 

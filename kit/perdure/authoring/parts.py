@@ -65,6 +65,7 @@ class Captured:
         constants: the values that were written down, by name.
         looked_up: what the namespace had under each name that was looked up there.
         warnings: what the author should know.
+        references: the definitions with Temporal's own decorators that it uses.
     """
 
     kind: str
@@ -77,6 +78,7 @@ class Captured:
     constants: Mapping[str, Any]
     looked_up: Mapping[str, Any]
     warnings: tuple[str, ...]
+    references: tuple[Any, ...] = ()
 
     @property
     def module(self) -> str:
