@@ -30,15 +30,22 @@ class Fold:
         return None if None in ends else max(end for end in ends if end is not None)
 
     @property
+    def states(self) -> Counter[State]:
+        return Counter(row.state for row in self.rows)
+
+    @property
     def state(self) -> State:
         """The state of most of them."""
-        return Counter(row.state for row in self.rows).most_common(1)[0][0]
+        return self.states.most_common(1)[0][0]
+
+    @property
+    def counts(self) -> str:
+        """930 completed, 10 running"""
+        return ", ".join(f"{number:,} {state}" for state, number in self.states.most_common())
 
     @property
     def words(self) -> str:
-        states = Counter(str(row.state) for row in self.rows)
-        said = ", ".join(f"{number:,} {state}" for state, number in states.most_common())
-        return f"… {count(len(self.rows), 'more row')}: {said}"
+        return f"… {count(len(self.rows), 'more row')}: {self.counts}"
 
 
 def fold(rows: Sequence[Row], limit: int) -> list[Row | Fold]:

@@ -164,14 +164,12 @@ class Pen:
         *,
         size: float = 12,
         bold: bool = False,
-        italic: bool = False,
         anchor: str = "",
         tier: str = "",
         halo: bool = False,
     ) -> str:
         more = f' font-size="{size}"' if size != 12 else ""
         more += ' font-weight="600"' if bold else ""
-        more += ' font-style="italic"' if italic else ""
         more += f' text-anchor="{anchor}"' if anchor and anchor != "start" else ""
         if halo:  # a patch of background around it
             tier = f"pd-s-bg {tier}"

@@ -44,7 +44,7 @@ def svg(
     for item in items:
         if isinstance(item, Fold):
             rows.append(_fold(pen, timeline, scale, item, y))
-            y += ROW
+            y += ROW if len(item.states) == 1 else ROW + NOTE
             continue
         said = notes(item) if len(items) <= QUIET or item.state.failed or item.state.open else []
         rows.append(_row(pen, timeline, scale, item, said, y))
@@ -214,7 +214,12 @@ def _fold(pen: Pen, timeline: Timeline, scale: Axis, item: Fold, y: int) -> str:
     left = scale.position(item.start)
     right = scale.position(timeline.finish if item.end is None else item.end)
     mark = pen.plot(0, ROW, pen.bar(left, right, 8, 10, tone_of(item.state), opacity=0.3))
-    return _item(pen, item.words, y, ROW, mark + pen.either(item.words, INDENT, 17, "dim"))
+    mark += pen.label("", f"… {len(item.rows):,} more", "rows", 17)
+    if len(item.states) == 1:
+        return _item(pen, item.words, y, ROW, mark + pen.pair(str(item.state), "", 17, "dim"))
+    return _item(
+        pen, item.words, y, ROW + NOTE, mark + pen.either(item.counts, INDENT, ROW + 8, "dim", size=11.5)
+    )
 
 
 def _item(pen: Pen, said: str, y: int, height: int, content: str, event_id: int | None = None) -> str:

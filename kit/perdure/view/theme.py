@@ -58,7 +58,8 @@ def style_sheet(*, fluid: bool) -> str:
         f"@media (prefers-color-scheme:dark){{{root}{{{dark}}}}}",
         f"[data-jp-theme-light=true] {root},.vscode-light {root},[data-theme=light] {root}{{{light}}}",
         f"[data-jp-theme-light=false] {root},.vscode-dark {root},[data-theme=dark] {root}{{{dark}}}",
-        f"[data-jp-theme-light] {root}{{--pd-bg:var(--jp-layout-color0);}}",
+        f"[data-jp-theme-light=true] {root}{{--pd-bg:var(--jp-layout-color0,{PALETTE['bg'].light});}}",
+        f"[data-jp-theme-light=false] {root}{{--pd-bg:var(--jp-layout-color0,{PALETTE['bg'].dark});}}",
         f"@media print{{{root}{{{light}}}}}",
         *(
             f"{root} .pd-{name}{{fill:var(--pd-{name})}}{root} .pd-s-{name}{{stroke:var(--pd-{name})}}"
