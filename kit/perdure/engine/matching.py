@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-Kind = Literal["workflow", "activity"]
+Kind = Literal["workflow", "activity", "nexus"]
 
 
 class QueueKey(NamedTuple):

@@ -12,6 +12,8 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
+    PollNexusTaskQueueRequest,
+    PollNexusTaskQueueResponse,
     PollWorkflowTaskQueueRequest,
     PollWorkflowTaskQueueResponse,
     RespondQueryTaskCompletedRequest,
@@ -221,6 +223,16 @@ async def respond_workflow_task_failed(
     return RespondWorkflowTaskFailedResponse()
 
 
+async def poll_nexus_task_queue(
+    engine: Engine, request: PollNexusTaskQueueRequest, metadata: Mapping[str, str]
+) -> PollNexusTaskQueueResponse:
+    """Waits, and finds nothing: there are no Nexus operations yet, but workers poll for them, and retry if refused."""
+    key = QueueKey(request.namespace, request.task_queue.name, "nexus")
+    seconds = engine.limits.worker_poll / SECOND
+    await engine.matching.poll(key, request.identity, request.worker_instance_key, lambda offer: False, seconds)
+    return PollNexusTaskQueueResponse()
+
+
 async def shutdown_worker(
     engine: Engine, request: ShutdownWorkerRequest, metadata: Mapping[str, str]
 ) -> ShutdownWorkerResponse:
@@ -235,5 +247,6 @@ HANDLERS: Handlers = {
     "PollWorkflowTaskQueue": poll_workflow_task_queue,
     "RespondWorkflowTaskCompleted": respond_workflow_task_completed,
     "RespondWorkflowTaskFailed": respond_workflow_task_failed,
+    "PollNexusTaskQueue": poll_nexus_task_queue,
     "ShutdownWorker": shutdown_worker,
 }
