@@ -38,7 +38,8 @@ bench: .venv/.bench  ## measures latency, throughput, recovery, memory; beside D
 	$(BIN)/python -m benchmarks
 
 chaos: .venv/.test  ## 200 kills at random instants over running workflows
-	PERDURE_KILLS=200 $(BIN)/python -m pytest tests/crash --timeout 3600
+	$(BIN)/python tests/crash/chaos.py --kills 200 --pair 60
+	PERDURE_KILLS=200 $(BIN)/python -m pytest tests/crash/test_store_kills.py --timeout 3600
 
 lab: .venv/.lab  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/01_first_workflow.ipynb

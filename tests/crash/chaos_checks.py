@@ -1,0 +1,274 @@
+"""What must be true after the kills, told from three accounts: the file, the ledger, and what was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import chaos_flows
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+
+from perdure.authoring.registry import target_of
+from perdure.engine.records import RunRecords
+from perdure.store import Store
+
+_CLOSINGS = {
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: "activity_task_completed_event_attributes",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: "activity_task_failed_event_attributes",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: "activity_task_timed_out_event_attributes",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: "activity_task_canceled_event_attributes",
+}
+
+
+@dataclass(slots=True)
+class Case:
+    """A workflow that the driver runs: what it wants of it, and what it was told.
+
+    `acknowledged` and `sends` are by (what, number): ("start", 0), ("signal", n), ("update", n), ("result", 0).
+    """
+
+    id: str
+    workflow: str
+    args: list[int]
+    expected: int
+    signals: list[int] = field(default_factory=list)
+    updates: list[int] = field(default_factory=list)
+    acknowledged: dict[tuple[str, int], Any] = field(default_factory=dict)
+    sends: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    @property
+    def started(self) -> bool:
+        return ("start", 0) in self.acknowledged
+
+    @property
+    def ended(self) -> bool:
+        return ("result", 0) in self.acknowledged
+
+    def wanting(self) -> list[tuple[str, int]]:
+        """What is to be done next: the start; then the result, and one signal and one update after another."""
+        if self.ended:
+            return []
+        if not self.started:
+            return [("start", 0)]
+        wanted = [("result", 0)]
+        for what, numbers in (("signal", self.signals), ("update", self.updates)):
+            left = [(what, number) for number in numbers if (what, number) not in self.acknowledged]
+            wanted += left[:1]
+        return wanted
+
+    def acknowledge(self, what: str, number: int, answer: Any) -> None:
+        self.acknowledged[what, number] = answer
+
+
+@dataclass(slots=True)
+class Findings:
+    """Figures, and every sentence that should not be."""
+
+    cases: int = 0
+    runs: int = 0
+    activities: int = 0
+    attempts: int = 0
+    lost: int = 0
+    acknowledged: int = 0
+    replayed: int = 0
+    events: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the ledger; `place` is its number in the file."""
+
+    place: int
+    what: str
+    type: str
+    attempt: int
+    token: str
+
+
+Ledger = dict[tuple[str, str], list[Line]]  # by run and activity id
+
+
+def read_ledger(path: Path) -> Ledger:
+    ledger: defaultdict[tuple[str, str], list[Line]] = defaultdict(list)
+    text = path.read_text() if path.exists() else ""
+    for place, line in enumerate(text.splitlines()):
+        found = json.loads(line)
+        said = Line(place, found["what"], found["type"], found["attempt"], found["token"])
+        ledger[found["run"], found["activity"]].append(said)
+    return ledger
+
+
+def check(file: Path, ledger_path: Path, cases: list[Case]) -> Findings:
+    """Everything that must be true, checked."""
+    findings = Findings(cases=len(cases), acknowledged=sum(len(case.acknowledged) for case in cases))
+    runs = read_runs(file)
+    ledger = read_ledger(ledger_path)
+    by_id: defaultdict[str, list[RunRecords]] = defaultdict(list)
+    for records in runs:
+        by_id[records.started.workflow_id].append(records)
+        findings.runs += 1
+        findings.events += len(records.events)
+        findings.attempts += len(records.attempt_starts)
+        findings.lost += sum(end.outcome == "lost" for end in records.attempt_ends)
+        where = f"{records.started.workflow_id} ({records.started.run_id})"
+        told = [*history_problems(records), *activity_problems(records, ledger, findings)]
+        findings.problems += [f"{where}: {problem}" for problem in told]
+    findings.problems += paid_twice(ledger)
+    for case in cases:
+        chain = by_id.get(case.id, [])
+        findings.problems += [f"{case.id}: {problem}" for problem in case_problems(case, chain)]
+    findings.problems += asyncio.run(replay_problems(runs, findings))
+    return findings
+
+
+def read_runs(file: Path) -> list[RunRecords]:
+    """Every run in the file, oldest first."""
+    store = Store.open(file)
+    try:
+        ids = [str(each) for each in store.sql("SELECT run_id FROM executions ORDER BY start_time")["run_id"]]
+
+        async def read() -> list[RunRecords]:
+            found = [await store.read_run(run_id) for run_id in ids]
+            return [records for records in found if records is not None]
+
+        return asyncio.run(read())
+    finally:
+        store.close()
+
+
+def history_problems(records: RunRecords) -> Iterator[str]:
+    ids = [event.event_id for event in records.events]
+    if ids != list(range(1, len(ids) + 1)):
+        yield f"its event ids are not 1, 2, 3 ...: {ids}"
+    if records.closed is None:
+        yield "it is still open"
+    elif records.closed.history_length != len(ids):
+        yield f"it closed with {records.closed.history_length} events and has {len(ids)}"
+    if records.buffered:
+        yield f"{len(records.buffered)} buffered events never got into the history"
+
+
+def activity_problems(records: RunRecords, ledger: Ledger, findings: Findings) -> Iterator[str]:
+    closings: defaultdict[int, list[HistoryEvent]] = defaultdict(list)
+    for event in records.events:
+        if event.event_type in _CLOSINGS:
+            closed: Any = getattr(event, _CLOSINGS[event.event_type])
+            closings[closed.scheduled_event_id].append(event)
+    for event in records.events:
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            findings.activities += 1
+            scheduled = event.activity_task_scheduled_event_attributes
+            name = f"activity {scheduled.activity_id} ({scheduled.activity_type.name})"
+            ends = closings.pop(event.event_id, [])
+            if len(ends) != 1:
+                yield f"{name} has {len(ends)} closing events"
+            elif ends[0].event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                lines = ledger.get((records.started.run_id, scheduled.activity_id), [])
+                for problem in completed_problems(ends[0], records, lines):
+                    yield f"{name} {problem}"
+            elif scheduled.activity_type.name != "pay_once":
+                yield f"{name} did not complete"
+    for scheduled_id in closings:
+        yield f"an activity ended that was never scheduled, as event {scheduled_id}"
+    starts = Counter((each.scheduled_event_id, each.attempt) for each in records.attempt_starts)
+    ended = Counter((each.scheduled_event_id, each.attempt) for each in records.attempt_ends)
+    for each, count in (starts - Counter(dict.fromkeys(starts, 1))).items():
+        yield f"attempt {each[1]} of the activity of event {each[0]} started {count + 1} times"
+    for each, count in (ended - Counter(dict.fromkeys(ended, 1))).items():
+        yield f"attempt {each[1]} of the activity of event {each[0]} ended {count + 1} times"
+
+
+def completed_problems(event: HistoryEvent, records: RunRecords, lines: list[Line]) -> Iterator[str]:
+    """The result came from exactly one execution, and nothing was executed after that."""
+    completed = event.activity_task_completed_event_attributes
+    token = decode(completed.result.payloads[0])[1]
+    found = [line for line in lines if line.token == token]
+    if len(found) != 1:
+        yield f"has the result of an execution that is {len(found)} times in the ledger"
+        return
+    later = [line for line in lines if line.place > found[0].place]
+    if later:
+        yield f"was executed again after its completion: {later}"
+    started = records.events[completed.started_event_id - 1].activity_task_started_event_attributes
+    if started.attempt != found[0].attempt:
+        yield f"was completed by attempt {found[0].attempt}; the history says attempt {started.attempt}"
+
+
+def paid_twice(ledger: Ledger) -> Iterator[str]:
+    for (run_id, activity_id), lines in ledger.items():
+        begun = [line for line in lines if line.what == "begin" and line.type == "pay_once"]
+        if len(begun) > 1:
+            yield f"run {run_id}: pay_once {activity_id} has maximum_attempts=1 and began {len(begun)} times"
+
+
+def case_problems(case: Case, chain: list[RunRecords]) -> Iterator[str]:
+    """What was acknowledged is in the histories of the workflow's runs."""
+    if not chain:
+        yield "is not in the file" if case.started else "was never started"
+        return
+    if len({records.started.first_run_id for records in chain}) != 1:
+        yield f"was started {len({records.started.first_run_id for records in chain})} times"
+    run_id = case.acknowledged.get(("start", 0))
+    if run_id is not None and run_id not in {records.started.run_id for records in chain}:
+        yield f"its acknowledged run {run_id} is not in the file"
+    events = [event for records in chain for event in records.events]
+    signals = Counter(
+        decode(event.workflow_execution_signaled_event_attributes.input.payloads[0])
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+    )
+    for number in case.signals:
+        acknowledged, sent = ("signal", number) in case.acknowledged, case.sends["signal", number]
+        if not acknowledged <= signals[number] <= sent:
+            yield f"signal {number} was sent {sent} times and is {signals[number]} times in the history"
+    yield from update_problems(case, events)
+    final = events[-1].workflow_execution_completed_event_attributes
+    results = [decode(payload) for payload in final.result.payloads]
+    if not results == [case.expected] == [case.acknowledged.get(("result", 0))]:
+        yield (
+            f"its result must be {case.expected}; the history says {results}, "
+            f"the caller was told {case.acknowledged.get(('result', 0))}"
+        )
+
+
+def update_problems(case: Case, events: list[HistoryEvent]) -> Iterator[str]:
+    answers: list[Any] = []
+    for event in events:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
+            outcome = event.workflow_execution_update_completed_event_attributes.outcome
+            answers += [decode(payload) for payload in outcome.success.payloads]
+    for number in case.updates:
+        if ("update", number) not in case.acknowledged:
+            yield f"update {number} was never answered"
+        elif case.acknowledged["update", number] != number + 1 or number + 1 not in answers:
+            yield f"update {number} was answered with {case.acknowledged['update', number]}; history: {answers}"
+
+
+def decode(payload: Any) -> Any:
+    return DataConverter.default.payload_converter.from_payload(payload)
+
+
+async def replay_problems(runs: list[RunRecords], findings: Findings) -> list[str]:
+    """The SDK's own Replayer takes every history."""
+    problems = []
+    replayer = Replayer(
+        workflows=[target_of(each) for each in chaos_flows.WORKFLOWS],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    for records in runs:
+        history = WorkflowHistory(records.started.workflow_id, list(records.events))
+        result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+        findings.replayed += 1
+        if result.replay_failure is not None:
+            problems.append(f"{history.workflow_id} does not replay: {result.replay_failure}")
+    return problems

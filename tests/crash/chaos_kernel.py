@@ -1,0 +1,81 @@
+"""The process that the chaos test kills: a session of perdure, told what to do through its standard input.
+
+One JSON value a line, each way. Commands: {"do": start | signal | update | result, "id": ..., "n": ...}. For
+each one an acknowledgement leaves only after perdure's own call has returned: what the driver has read, it
+may hold perdure to. Everything else that is printed goes to standard error, the kernel's log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+began = time.monotonic()
+pipe = os.dup(1)
+os.dup2(2, 1)
+
+import chaos_flows  # noqa: E402  # whatever is printed while these are imported goes to the log
+
+import perdure  # noqa: E402
+
+FLOWS: dict[str, Any] = {getattr(each, "name", each.__name__.lower()): each for each in chaos_flows.WORKFLOWS}
+
+
+def tell(**message: Any) -> None:
+    """One line to the driver; in one write, so that lines of several threads do not mix."""
+    os.write(pipe, json.dumps(message).encode() + b"\n")
+
+
+def start(command: dict[str, Any]) -> Any:
+    return perdure.start(FLOWS[command["workflow"]], *command["args"], id=command["id"]).run_id
+
+
+def signal(command: dict[str, Any]) -> Any:
+    return perdure.run(command["id"]).signal("post", command["n"])
+
+
+def update(command: dict[str, Any]) -> Any:
+    return perdure.run(command["id"]).update("ask", command["n"])
+
+
+def result(command: dict[str, Any]) -> Any:
+    return perdure.run(command["id"]).result()
+
+
+DO: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "start": start,
+    "signal": signal,
+    "update": update,
+    "result": result,
+}
+
+
+def obey(command: dict[str, Any]) -> None:
+    try:
+        answer = DO[command["do"]](command)
+    except perdure.PerdureError as error:
+        tell(refused=command, why=f"{type(error).__name__}: {error}")
+    except Exception:
+        tell(broke=command, why=traceback.format_exc()[-3000:])
+    else:
+        tell(done=command, answer=answer)
+
+
+def main() -> None:
+    session = perdure.session(sys.argv[1])
+    chaos_flows.told = lambda what: tell(ran=what)
+    tell(ready=session.role, seconds=round(time.monotonic() - began, 3))
+    with ThreadPoolExecutor(64) as threads:
+        for line in sys.stdin:
+            threads.submit(obey, json.loads(line))
+    session.close()
+
+
+if __name__ == "__main__":
+    main()
