@@ -9,7 +9,8 @@ workflow tasks of a pinned run to processes that declared that type in that vers
 type, those that also declared the run's workflow version first. Pollers with an identity that never attended
 (plain SDK workers) get any task of their queue, as in Temporal.
 
-`LocalProject` (engine/local_project.py) is the implementation beside the engine; `RemoteProject` (frontend/remote.py) forwards to it over gRPC.
+`LocalProject` (engine/local_project.py) is the implementation beside the engine; `RemoteProject` (frontend/remote.py)
+forwards to it over gRPC.
 """
 
 from __future__ import annotations
