@@ -222,8 +222,6 @@ class _Capture:
         inner: Any = module
         for attribute in use.attributes:  # `import xml` alone does not make xml.etree known
             inner = getattr(inner, attribute, None)
-            if kind_of(inner):
-                self._references.append(inner)
             own = f"{own}.{attribute}"
             if not isinstance(inner, types.ModuleType) or sys.modules.get(own) is not inner:
                 break

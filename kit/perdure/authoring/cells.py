@@ -35,7 +35,7 @@ from temporalio.workflow import _Definition as _WorkflowDefinition
 from perdure.authoring import PASSTHROUGH_MODULES, modules, names
 from perdure.authoring.activity import Activity, make_activity
 from perdure.authoring.capture import Root, capture
-from perdure.authoring.declaring import register_if_new, temporal_name
+from perdure.authoring.declaring import kind_of, register_if_new, temporal_name
 from perdure.authoring.hazards import Hazard, find_hazards
 from perdure.authoring.notebook import Notebook, Text
 from perdure.authoring.options import ActivityOptions, WorkflowOptions
@@ -357,7 +357,9 @@ def _prepare(
         defined_time=time.time_ns(),
     )
     kept = _Kept(root, cell, tuple(roots), namespace, options_json, origin, executed, captured.looked_up)
-    return _Prepared(Registered(definition, target), tuple(warnings), kept, captured.references)
+    return _Prepared(
+        Registered(definition, target), tuple(warnings), kept, (*captured.references, *_imported(captured))
+    )
 
 
 def _load(captured: Captured, root: Root) -> tuple[Any, Activity[..., Any] | Workflow[..., Any] | None]:
@@ -378,6 +380,17 @@ def _load(captured: Captured, root: Root) -> tuple[Any, Activity[..., Any] | Wor
             "Its cell and what it uses from the notebook were executed as a module of their own, and that failed.",
         ) from error
     return target, thing if isinstance(thing, Activity | Workflow) and root.style == "perdure" else None
+
+
+def _imported(captured: Captured) -> Iterator[Any]:
+    """The definitions with Temporal's own decorators that the module imports: `from shop import pack`, `shop.pack`."""
+    module = sys.modules[captured.module]
+    for use in (use for part in captured.parts for use in part.uses if use.name in captured.meaning):
+        thing = getattr(module, use.name, None)
+        for attribute in ("", *use.attributes):
+            thing = getattr(thing, attribute, None) if attribute else thing
+            if kind_of(thing):
+                yield thing
 
 
 def _validate(target: Any) -> None:
