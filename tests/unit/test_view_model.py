@@ -98,6 +98,28 @@ def test_a_lost_attempt_belongs_to_the_first_kernel_and_the_next_to_the_second()
     assert all(r.completions == 1 for r in line.activities)
 
 
+def test_a_run_whose_kernel_died_waits_for_the_next_one():
+    run = Builder("flights", "flights-2013")
+    run.task(0.01)
+    fit = run.schedule("fit_model", 0.1)
+    run.attempt(
+        fit, 1, 0.2, 3.0, "lost", runs.timeout(TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE), following=3.0
+    )
+    line = at(run.records, 4.0)
+    assert line.verdict == "Retrying fit_model, attempt 2, waiting for a worker: its process died"
+    assert line.remedy == ""
+    assert "perdure worker" in at(run.records, 60.0).remedy
+
+
+def test_a_process_is_one_however_many_leases_it_took():
+    run = Builder()
+    run.task(0.01)
+    run.activity("one", 0.1, 0.2)
+    run.process = runs.FIRST.replace("0a1b2c3d", "ffffffff")
+    run.activity("two", 0.3, 0.4)
+    assert [w.label for w in at(run.complete(1.0)).workers] == ["kernel 1"]
+
+
 def test_a_second_worker_at_the_same_time_takes_nothing_over():
     run = Builder()
     run.process = "12@host"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from perdure.engine.records import AttemptStarted, RunRecords
 from perdure.view.parts import Attempt, Kind, Row, State, Timeline, Worker
-from perdure.view.words import clean, fault
+from perdure.view.words import Fault, clean, fault
 
 _OUTCOMES = {
     "completed": State.COMPLETED,
@@ -59,7 +59,12 @@ def fill_attempts(records: RunRecords, by_event: dict[int, Row], line: Timeline)
             continue
         attempt.ended, attempt.next_due = end.ended_time, end.next_attempt_time
         attempt.state = _OUTCOMES.get(end.outcome, State.FAILED)
-        attempt.fault = fault(end.failure) if end.failure is not None else None
+        if attempt.state is State.LOST:
+            attempt.fault = Fault(
+                "", "its process died"
+            )  # the engine says so in a timeout failure, which it was not
+        else:
+            attempt.fault = fault(end.failure) if end.failure is not None else None
     for event_id in recorded:
         _settle(by_event[event_id])
     for row in line.activities:

@@ -74,7 +74,7 @@ def reason(attempt: Attempt) -> str:
     """Why an attempt ended as it did; "" when all went well."""
     said = str(attempt.fault) if attempt.fault is not None else ""
     if attempt.state is State.LOST:
-        return f"lost: {said}" if said else "lost, its process died"
+        return f"lost, {said}" if said else "lost"
     return said or (str(attempt.state) if attempt.state.failed else "")
 
 

@@ -108,7 +108,7 @@ def _waiting(line: Timeline, failing: Task | None, scheduled_task: int | None) -
         row for row in opened if row.state is State.RETRYING or (row.state is State.RUNNING and row.failures)
     ]
     if retrying:
-        return _retrying(retrying, line.now)
+        return _retrying(line, retrying)
     running = [row for row in opened if row.state is State.RUNNING and row.kind is not Kind.CHILD]
     if running:
         return f"Running {_names(running)}, for {duration(line.now - min(row.start for row in running))}.", ""
@@ -127,33 +127,36 @@ def _waiting(line: Timeline, failing: Task | None, scheduled_task: int | None) -
     return _idle(line, opened), ""
 
 
-def _retrying(rows: list[Row], now: int) -> tuple[str, str]:
-    row = min(rows, key=lambda r: r.due if r.due is not None else now)
-    number = row.attempts[-1].number
-    fault = row.failures[-1].fault if row.failures else row.fault
-    said = f": {_said(fault)}" if fault is not None else ""
-    more = f" (and {len(rows) - 1:,} more)" if len(rows) > 1 else ""
+def _retrying(line: Timeline, rows: list[Row]) -> tuple[str, str]:
+    row = min(rows, key=lambda r: r.due if r.due is not None else line.now)
+    last = row.attempts[-1]
     limit = f" of {row.max_attempts}" if row.max_attempts else ""
-    advice = f"Fix {_name(row)} if it cannot succeed: the next attempt runs the new code."
+    more = f" (and {len(rows) - 1:,} more)" if len(rows) > 1 else ""
+    failed = row.failures[-1] if row.failures else last
+    said = f": {_said(failed.fault)}" if failed.fault is not None else ""
+    lost = failed.state is State.LOST
+    advice = "" if lost else f"Fix {_name(row)} if it cannot succeed: the next attempt runs the new code."
     if row.state is State.RUNNING:
-        return f"Running {_name(row)}{more}, attempt {number}{limit}{said}", advice
-    when = (
-        f"next in {duration(row.due - now)}"
-        if row.due is not None and row.due > now
-        else "waiting for a worker"
-    )
-    return f"Retrying {_name(row)}{more}, attempt {number + 1}{limit}, {when}{said}", advice
+        return f"Running {_name(row)}{more}, attempt {last.number}{limit}{said}", advice
+    if row.due is not None and row.due > line.now:
+        when = f"next in {duration(row.due - line.now)}"
+    else:
+        when = "waiting for a worker"
+        if row.due is not None and line.now - row.due > _QUIET:
+            advice = _start_worker(line)
+    return f"Retrying {_name(row)}{more}, attempt {last.number + 1}{limit}, {when}{said}", advice
 
 
 def _no_worker(line: Timeline, what: str, row: Row, waited: int) -> tuple[str, str]:
     queue = f"task queue {row.task_queue}" if row.task_queue else "its task queue"
     verb = "waits" if what.startswith("The ") else "waiting"
     said = f"{what} {verb} for a worker of {queue}, for {duration(waited)}."
-    if waited < _QUIET:
-        return said, ""
+    return said, _start_worker(line) if waited >= _QUIET else ""
+
+
+def _start_worker(line: Timeline) -> str:
     return (
-        said,
-        f"Start a worker that knows {line.workflow_type}: load the notebook's cells, or run `perdure worker`.",
+        f"Start a worker that knows {line.workflow_type}: load the notebook's cells, or run `perdure worker`."
     )
 
 
