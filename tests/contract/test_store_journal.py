@@ -114,11 +114,11 @@ def test_a_summary_has_the_newest_values(journal: Journal) -> None:
     )
 
 
-def test_the_first_text_of_a_definition_version_counts(journal: Journal) -> None:
+def test_a_definition_kept_again_is_the_newest(journal: Journal) -> None:
     first = Definition("workflow", "payment", "v1", "m", "payment", "one")
     keep(journal, first, Definition("workflow", "payment", "v2", "m", "payment", "two"))
     keep(journal, Definition("workflow", "payment", "v1", "m", "payment", "again"))
-    assert [(d.version, d.source) for d in journal.definitions()] == [("v1", "one"), ("v2", "two")]
+    assert [(d.version, d.source) for d in journal.definitions()] == [("v2", "two"), ("v1", "again")]
 
 
 def test_pages_come_newest_start_first_and_each_row_once(journal: Journal) -> None:

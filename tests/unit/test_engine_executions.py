@@ -329,3 +329,18 @@ async def test_runs_are_pinned_to_the_current_version_and_move_by_an_event(d: Dr
     after = await d.crash()
     assert after.run().ex.version == "v2"
     await after.engine.stop()
+
+
+@in_engine
+async def test_a_cell_that_goes_back_to_an_older_text_makes_that_version_current_again(d: Driver) -> None:
+    def definition(version: str, when: int) -> Definition:
+        return Definition("workflow", "Flow", version, f"m_{version}", "flow", "pass", defined_time=when)
+
+    d.engine.declared("p", [definition("v1", 1)])
+    d.engine.declared("p", [definition("v1", 1), definition("v2", 2)])
+    assert d.engine.definitions.current_version("workflow", "Flow") == "v2"
+    d.engine.declared("p", [definition("v1", 3), definition("v2", 2)])
+    assert d.engine.definitions.current_version("workflow", "Flow") == "v1"
+    after = await d.crash()
+    assert after.engine.definitions.current_version("workflow", "Flow") == "v1"
+    await after.engine.stop()

@@ -57,7 +57,7 @@ class Journal(Protocol):
         ...
 
     def definitions(self) -> list[Definition]:
-        """Every definition version ever kept, oldest first."""
+        """Every definition version ever kept; the one kept last comes last."""
         ...
 
     def workflow_ids(self) -> Iterable[tuple[str, str]]:

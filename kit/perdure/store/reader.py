@@ -97,7 +97,7 @@ def _runs(cursor: DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecord
 
 
 def definitions(cursor: DuckDBPyConnection) -> list[Definition]:
-    """Every definition version, oldest first."""
+    """Every definition version; the one kept last comes last."""
     return [Definition(*row) for row in rows(cursor, "all_definitions")]
 
 

@@ -116,7 +116,7 @@ class Store:
         return self._read(reader.open_runs)
 
     def definitions(self) -> list[Definition]:
-        """Every definition version ever kept, oldest first."""
+        """Every definition version ever kept; the one kept last comes last."""
         return self._read(reader.definitions)
 
     def workflow_ids(self) -> Iterable[tuple[str, str]]:

@@ -122,7 +122,9 @@ class MemoryJournal:
             case ExecutionStarted():
                 self.runs[record.run_id] = RunRecords(record)
             case Definition():
-                self._definitions.setdefault((record.kind, record.name, record.version), record)
+                key = (record.kind, record.name, record.version)
+                self._definitions.pop(key, None)  # kept again: it is the newest now
+                self._definitions[key] = record
             case Output():
                 self.outputs.append(record)
             case _:

@@ -150,7 +150,8 @@ CREATE VIEW definitions AS
 SELECT
     kind, name, nullif(version, '') AS version, journal.utc(defined_time_ns) AS defined_time, origin, module, attribute, options::JSON AS options,
     source
-FROM journal.definitions;
+FROM journal.definitions
+QUALIFY row_number() OVER (PARTITION BY kind, name, version ORDER BY seq DESC) = 1;
 
 -- name: create_output
 -- One row for each text that an activity printed or logged.

@@ -93,10 +93,10 @@ ORDER BY seq;
 SELECT DISTINCT namespace, workflow_id FROM journal.execution_starts;
 
 -- name: all_definitions
--- Every definition version, oldest first; what was kept first counts.
+-- Every definition version; the one kept last comes last, as the current one: a cell may go back to an older text.
 SELECT kind, name, version, module, attribute, source, origin, options, defined_time_ns
 FROM journal.definitions
-QUALIFY row_number() OVER (PARTITION BY kind, name, version ORDER BY seq) = 1
+QUALIFY row_number() OVER (PARTITION BY kind, name, version ORDER BY seq DESC) = 1
 ORDER BY seq;
 
 -- name: list_runs
