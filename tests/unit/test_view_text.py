@@ -39,6 +39,13 @@ def test_attempts_are_signs_and_their_messages_a_line():
     assert lines[lines.index(charge) + 1].startswith("    attempts 1–2: HttpError: HTTP 503")
 
 
+def test_rows_of_one_name_are_told_apart_by_their_arguments():
+    said = text(drawing("killed"))
+    assert 'load_month "2013-01"' in said
+    assert "fetch_weather " in said
+    assert 'fetch_weather "http' not in said
+
+
 def test_many_attempts_are_counted():
     run = runs.Builder()
     activity = run.schedule("stubborn", 0.1)

@@ -18,11 +18,12 @@ Every line fits the width; wide characters count as two.
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from itertools import groupby
 
 from perdure.view.fold import Fold, fold
 from perdure.view.html import completions
-from perdure.view.parts import Attempt, Kind, Row, State, Timeline
+from perdure.view.parts import Kind, Row, State, Timeline
 from perdure.view.phrases import facts, kind_word, notes, state_word, took
 from perdure.view.scale import Axis, axis
 from perdure.view.words import isolate, shorten
@@ -81,7 +82,8 @@ def text(
     """
     pen = _Pen(max(width, 40), colour, ascii)
     lines = pen.header(timeline)
-    names = pen.name_width(timeline)
+    labels = _labels(timeline)
+    names = max(10, min(max(map(columns, labels.values())) + 2, pen.width * 3 // 10))
     right = max((len(pen.right(timeline, row)) for row in timeline.rows[:2000]), default=8)
     plot = max(pen.width - names - right - 3, 8)
     scale = axis(timeline.start, timeline.finish, timeline.edges(), timeline.work())
@@ -92,9 +94,10 @@ def text(
             continue
         bar = pen.bar(timeline, scale, item, plot)
         mark = pen.paint(_sign(item), item.state)
-        name = fit_to(f"{kind_word(item)} {item.name}".strip(), names - 2)
+        name = fit_to(labels[id(item)], names - 2)
         lines.append(f"{mark} {name} {bar}  {pen.paint(pen.right(timeline, item).rjust(right), item.state)}")
-        lines += [pen.paint(fit("    " + note, pen.width), item.state) for note in notes(item)]
+        colour_of = State.FAILED if item.state.failed else State.RETRYING
+        lines += [pen.paint(fit("    " + note, pen.width), colour_of) for note in notes(item)]
         if item.kind is Kind.WORKFLOW:
             lines += pen.workers(timeline, scale, names, plot)
     return pen.finish(lines)
@@ -158,10 +161,6 @@ class _Pen:
         lines += [self.dim(said) for said in wrap(" · ".join(facts(line)), self.width, 3)]
         return [*lines, ""]
 
-    def name_width(self, line: Timeline) -> int:
-        wanted = max(columns(f"{kind_word(row)} {row.name}".strip()) for row in line.rows[:2000]) + 2
-        return max(10, min(wanted, self.width * 3 // 10))
-
     def right(self, line: Timeline, row: Row) -> str:
         """Attempts as signs, when there was more than one; the state, when it is not plain success; the time."""
         state = state_word(row) if self.width >= 70 else ""
@@ -195,7 +194,12 @@ class _Pen:
         elif row.kind in (Kind.ACTIVITY, Kind.LOCAL_ACTIVITY):
             fill(row.start, finish, "·", State.WAITING)
             for attempt in row.attempts:
-                _fill_backoff(fill, attempt, finish)
+                if (
+                    attempt.next_due is not None
+                    and attempt.ended is not None
+                    and attempt.next_due > attempt.ended
+                ):
+                    fill(attempt.ended, min(attempt.next_due, finish), "╌", State.RETRYING)
             for attempt in row.attempts:  # after the gaps, so that a short attempt is seen
                 if attempt.started is not None:
                     ended = finish if attempt.ended is None else attempt.ended
@@ -224,9 +228,14 @@ class _Pen:
         return lines
 
 
-def _fill_backoff(fill: object, attempt: Attempt, finish: int) -> None:
-    if attempt.next_due is not None and attempt.ended is not None and callable(fill):
-        fill(attempt.ended, min(attempt.next_due, finish), "╌", State.RETRYING)
+def _labels(line: Timeline) -> dict[int, str]:
+    """What to call each row, by its identity: with its arguments, where a name alone would not tell it from others."""
+    names = Counter((row.kind, row.name) for row in line.rows)
+    labels = {}
+    for row in line.rows:
+        detail = f" {shorten(row.detail, 24)}" if names[row.kind, row.name] > 1 and row.detail else ""
+        labels[id(row)] = f"{kind_word(row)} {row.name}{detail}".strip()
+    return labels
 
 
 def _sign(row: Row) -> str:
