@@ -284,7 +284,7 @@ def read_run() -> tuple[RunRecords, str]:
     with Session(HISTORY, worker=False) as session:
         records = Run(WORKFLOW_ID, session=session).records()
     timeline = view.timeline(records, time.time_ns())
-    (BUILD / "timeline.svg").write_text(view.svg(timeline), encoding="utf-8")
+    (BUILD / "timeline.svg").write_text(view.svg(timeline, width=960), encoding="utf-8")
     (BUILD / "timeline.html").write_text(view.page(timeline), encoding="utf-8")
     width = min(shutil.get_terminal_size((110, 40)).columns, 140)
     return records, view.text(timeline, width=width, colour=sys.stdout.isatty())
