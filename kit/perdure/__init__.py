@@ -11,6 +11,7 @@ Importing this package is instant: each name below is loaded when it is first us
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -27,6 +28,11 @@ from perdure.errors import (
     RunError,
     StoreError,
 )
+
+if "grpc" not in sys.modules:
+    # gRPC reads this when it is imported. Its own handling of forks makes forks of a process with a server, such
+    # as multiprocessing makes them, crash. See frontend/forks.py.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 if TYPE_CHECKING:
     from perdure.authoring.activity import activity as activity

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import perdure  # noqa: F401  # before temporalio imports grpc: see frontend/forks.py
+
+# isort: split
 import asyncio
 import json
 import os

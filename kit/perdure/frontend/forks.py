@@ -5,16 +5,21 @@ alone it would do harm: calls would wait for threads that do not exist, and afte
 the system would keep the connections, the port and the lock for the fork's sake, so that nobody noticed the
 death. So the fork closes its copies at birth (which takes nothing from its parent), and is refused when it
 calls.
+
+gRPC has a handling of forks of its own, which closes its sockets in the fork and starts its threads there; they
+crash now and then when the parent has a server. `import perdure` turns it off, which has an effect only before
+gRPC is imported (temporalio does so): else a warning comes with the fork.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from perdure.errors import PerdureError
 
@@ -24,6 +29,17 @@ class Inherited(Protocol):
 
     def in_fork(self) -> None: ...
 
+
+logger = logging.getLogger(__name__)
+
+# whether gRPC handles forks: as gRPC read it, because `import perdure` sets it only in time
+_GRPC_FORKS: Final = os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() not in (
+    "0",
+    "false",
+    "no",
+    "off",
+    "",
+)
 
 _live: weakref.WeakSet[Inherited] = weakref.WeakSet()
 _forked = False
@@ -58,18 +74,17 @@ def _after_in_child() -> None:
         each.in_fork()
 
 
-def _grpc_lives() -> bool:
-    """Whether gRPC has closed its sockets and started its threads again in this fork.
-
-    It does so when it was imported before this package could set GRPC_ENABLE_FORK_SUPPORT (temporalio imports
-    it). The threads would crash if more of theirs was taken from them.
-    """
-    tasks = Path("/proc/self/task")
-    return tasks.is_dir() and len(list(tasks.iterdir())) > 1
+def _before() -> None:
+    if _GRPC_FORKS and list(_live):
+        logger.warning(
+            "This process forks, and gRPC may crash in the fork, because it was imported before perdure. Import "
+            "perdure before temporalio and grpc, or set GRPC_ENABLE_FORK_SUPPORT=0, or use "
+            'multiprocessing.get_context("spawn").'
+        )
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_in_child)
+    os.register_at_fork(before=_before, after_in_child=_after_in_child)
 
 
 def close_copies(is_ours: Callable[[int], bool]) -> None:
@@ -85,8 +100,11 @@ def close_copies(is_ours: Callable[[int], bool]) -> None:
 
 
 def is_socket_of(descriptor: int, port: int) -> bool:
-    """Whether a descriptor is a TCP socket of the frontend on `port`: listening, accepted, or a client's."""
-    return _has_port(descriptor, port, local=not _grpc_lives())
+    """Whether a descriptor is a TCP socket of the frontend on `port`: listening, accepted, or a client's.
+
+    Where gRPC handles forks, it has closed the former two itself, and would crash if they were closed again.
+    """
+    return _has_port(descriptor, port, local=not _GRPC_FORKS)
 
 
 def _has_port(descriptor: int, port: int, *, local: bool) -> bool:
