@@ -12,6 +12,7 @@ Everything is written into build/demo, which is emptied first.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -249,7 +250,7 @@ def claims(
     completed = (
         records.closed is not None and records.closed.status == Status.WORKFLOW_EXECUTION_STATUS_COMPLETED
     )
-    yield completed, "the run completed, under one run id, although its kernel was killed"
+    yield completed, "the run completed, although its kernel was killed"
     yield len(history) >= 12, f"it has {len(history)} activities"
     yield (
         all(done.completed == 1 for done in history),
@@ -268,8 +269,8 @@ def claims(
         "both kernels worked on the run, and the first is dead",
     )
     yield (
-        answered[:2] == [503, 503] and answered[-1] == 200 and holidays.outcomes.count("failed") == 2,
-        f"the holiday service answered {', '.join(map(str, answered))}; its two failures are in the history",
+        answered[:2] == [503, 503] and answered[-1] == 200 and holidays.attempts >= 3,
+        f"the holiday service answered {', '.join(map(str, answered))}; all attempts are in the history",
     )
 
 
@@ -277,17 +278,25 @@ def fails(lines: list[Line], step: str) -> int:
     return sum(line.what == "fails" and line.step == step for line in lines)
 
 
-def read_run() -> tuple[RunRecords, str]:
-    """The run's records and its timeline as text; writes the HTML page."""
+def read_run() -> tuple[RunRecords, str, list[str]]:
+    """The run's records, its timeline as text, and why the history would not be sound: nothing, one hopes."""
     from perdure import Run, Session, view
+    from perdure.authoring.registry import registry
+    from perdure.replay.check import check as replay_check
 
     with Session(HISTORY, worker=False) as session:
         records = Run(WORKFLOW_ID, session=session).records()
+        definitions = session.wait(session.project.definitions())
+    written = {(item.kind, item.version): item for item in definitions}
+    workflow = registry.load(written["workflow", records.started.version])
+    replay = asyncio.run(replay_check(records, workflow))
+
     timeline = view.timeline(records, time.time_ns())
     (BUILD / "timeline.svg").write_text(view.svg(timeline, width=960), encoding="utf-8")
     (BUILD / "timeline.html").write_text(view.page(timeline), encoding="utf-8")
     width = min(shutil.get_terminal_size((110, 40)).columns, 140)
-    return records, view.text(timeline, width=width, colour=sys.stdout.isatty())
+    drawing = view.text(timeline, width=width, colour=sys.stdout.isatty())
+    return records, drawing, [] if replay.fits else [replay.reason]
 
 
 def main() -> int:
@@ -322,20 +331,20 @@ def main() -> int:
 
     lines = read_ledger()
     kernels = list(dict.fromkeys(line.pid for line in lines))
-    records, drawing = read_run()
+    records, drawing, faults = read_run()
     chapter("4  The run, with the work of both kernels")
     print(drawing)
     chapter("5  Every activity completed exactly once")
     print_table(read_history(records), lines, kernels)
     print()
     true = [check(holds, text) for holds, text in claims(records, before, lines, kernels, answered)]
-    if status == 0:
-        check(False, "papermill failed when its kernel was killed")
+    true.append(check(status != 0, f"papermill said that its kernel had died, with status {status}"))
+    true.append(check(not faults, "; ".join(["Temporal's Replayer accepts the history", *faults])))
     chapter("6  Look at it")
     for name, what in FILES.items():
         say(f"{what:<30} {show(BUILD / name)}")
     say(f"{'':<30} ({time.monotonic() - started:.0f} seconds)")
-    return 0 if all(true) and status != 0 else 1
+    return 0 if all(true) else 1
 
 
 FILES = {
