@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from decimal import Decimal
 from typing import TypeAlias
 
 from perdure.errors import DefinitionError
@@ -69,8 +70,8 @@ def format_duration(value: timedelta) -> str:
 def _parse_text(text: str, what: str) -> timedelta:
     folded = text.strip().lower()
     if _BARE.fullmatch(folded):
-        return _of_microseconds(float(folded) * 1_000_000, text, what)
-    total, position = 0.0, 0
+        return _of_microseconds(round(Decimal(folded) * 1_000_000), text, what)
+    total, position = 0, 0
     while position < len(folded):
         pair = _PAIR.match(folded, position)
         if pair is None:
@@ -78,7 +79,7 @@ def _parse_text(text: str, what: str) -> timedelta:
         number, unit = pair.groups()
         if unit not in _UNITS:
             raise DefinitionError(f"{what} {text!r} has the unknown unit {unit!r}.", _remedy_for(unit))
-        total += round(float(number) * _UNITS[unit])
+        total += round(Decimal(number) * _UNITS[unit])
         position = pair.end()
     if position == 0:
         raise DefinitionError(f"{what} is empty.", _EXAMPLES)
