@@ -143,6 +143,16 @@ class Generation:
         for threads in self._threads:
             threads.shutdown(wait=False, cancel_futures=True)
 
+    def detach(self) -> None:
+        """Lets go of the session: abandoned activities hold this object for as long as their threads run,
+        and what it holds could not be freed when Python exits.
+        """
+        self._runner.detach()
+        self._on_notice = lambda notice: None
+        self._on_end = lambda error: None
+        self._lease = self._run = None  # tasks that ended with an exception hold the frames that raised it
+        del self._project
+
     def stop_polling(self) -> Sequence[asyncio.Task[None]]:
         """Begins the end of the workers; the tasks are done when they have ended."""
         self._draining = True

@@ -363,6 +363,9 @@ class WorkerHost:
         self._abandoned = bool(late)
         await self._outputs.flush()
         await asyncio.gather(*(generation.end() for generation in generations))
+        self._outputs.detach()
+        for generation in generations:
+            generation.detach()
         if not self._abandoned:
             rest = asyncio.all_tasks() - {asyncio.current_task()}
             for task in rest:

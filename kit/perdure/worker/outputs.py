@@ -96,8 +96,16 @@ class Outputs:
                 with self._lock:
                     self._lines = (lines + self._lines)[-_MOST:]
 
+    def detach(self) -> None:
+        """Sends nothing any more, and lets go of who sent."""
+        self._send = _nowhere
+
     def _later(self) -> None:
         self._loop.call_later(_DELAY, lambda: asyncio.ensure_future(self.flush()))
+
+
+async def _nowhere(lines: Sequence[Output]) -> None:
+    """What is printed after the session was closed is not kept."""
 
 
 def _scheduled_event_id(token: bytes) -> int:

@@ -80,8 +80,16 @@ class VersionedRunner(WorkflowRunner):
         self._sandboxed.set_worker_level_failure_exception_types(types)
         self._plain.set_worker_level_failure_exception_types(types)
 
+    def detach(self) -> None:
+        """Answers nothing any more, and lets go of who answered."""
+        self._pinned, self._find = _closed, _closed
+
     def _runner(self, defn: Any) -> WorkflowRunner:
         return self._sandboxed if defn.sandboxed else self._plain
+
+
+def _closed(*_: str) -> Any:
+    raise DefinitionError("The session of this worker is closed.")
 
 
 def definition_of(target: Any) -> Any:
