@@ -1,12 +1,15 @@
 """Opens the project's file when the extension is loaded, if there is one, so that open runs go on by themselves.
 
-In a front end this happens on a thread: loading stays instant, and one line under the `%load_ext` cell tells what
-continues. Without one (papermill, nbclient) nobody waits for a prompt, and a line that comes after its cell would be lost, so it is
-done at once. A file that cannot be opened is reported in a few lines and is no reason to refuse the extension.
+In a front end this happens after the `%load_ext` cell: loading stays instant, and one line under the cell tells what
+continues. What must be imported is imported on the kernel's own thread, when it is idle: packages that two threads import
+at once can come out half made. Then a thread opens the file. Without a front end (papermill, nbclient) nobody waits for a
+prompt, and a line that comes after its cell would be lost, so it is done at once. A file that cannot be opened is
+reported in a few lines and is no reason to refuse the extension.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import sys
 import threading
@@ -30,6 +33,17 @@ def open_known_file(shell: Any) -> None:
         _open()
         return
     # The copied context makes what the thread prints appear under the cell that loads the extension.
+    context = contextvars.copy_context()
+    try:
+        asyncio.get_running_loop().call_soon(_import_then_open, context=context)
+    except RuntimeError:  # a terminal: it has no loop between its cells
+        context.run(_import_then_open)
+
+
+def _import_then_open() -> None:
+    from perdure.session import preload
+
+    preload()
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(_open,), name="perdure-open", daemon=True).start()
 

@@ -72,6 +72,7 @@ class Session:
         registry: Registry | None = None,
         open_engine: OpenEngine | None = None,
     ) -> None:
+        preload()
         from perdure.frontend.membership import Membership
         from perdure.worker.runtime import runtime
 
@@ -257,6 +258,22 @@ def project_file(path: str | Path | None = None) -> Path:
         if (folder / FOLDER).is_dir() and os.access(folder / FOLDER, os.W_OK):
             return folder / FOLDER / FILE
     return here / FOLDER / FILE
+
+
+def preload() -> None:
+    """Imports what a session needs. For whoever opens it on another thread: Python's import locks are one
+    for each module, and two threads that import one package from different ends can see it half made.
+    """
+    import temporalio.client
+    import temporalio.worker  # noqa: F401
+
+    import perdure.authoring.cells
+    import perdure.frontend.membership
+    import perdure.frontend.stored
+    import perdure.runs
+    import perdure.starting
+    import perdure.view
+    import perdure.worker.host  # noqa: F401
 
 
 _default: Session | None = None
