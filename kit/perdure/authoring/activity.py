@@ -12,7 +12,7 @@ declared options; elsewhere it just runs: a plain function returns its result, a
     charge(order)                                  # anywhere else: an ordinary call
 
 Type checkers see the call as it is in a workflow, where each one is awaited; `charge.function` is the
-function with its own type.
+function itself.
 """
 
 from __future__ import annotations

@@ -119,7 +119,11 @@ class _Search(ast.NodeVisitor):
         if rule is not None:
             self._add(rule, node, full)
             return
-        self.generic_visit(node)
+        inner: ast.expr = node
+        while isinstance(inner, ast.Attribute):
+            inner = inner.value
+        if not isinstance(inner, ast.Name):  # of a dotted name, only the whole counts
+            self.visit(inner)
 
     def visit_Name(self, node: ast.Name) -> None:
         full = self._meaning(node)
