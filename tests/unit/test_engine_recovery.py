@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
 from engine_driver import (
     Driver,
     application_failure,
@@ -26,10 +28,12 @@ from temporalio.api.workflowservice.v1 import (
     RespondWorkflowTaskFailedRequest,
 )
 
+from perdure.engine import deadlines
 from perdure.engine.errors import ServiceError
 from perdure.engine.protos import SECOND
 from perdure.engine.recovery import recover
 from perdure.engine.state import Execution
+from perdure.engine.turn import Turn
 
 STEPS = (
     "signal",
@@ -190,3 +194,48 @@ def test_a_cancelled_timer_is_not_fired_by_recovery() -> None:
         await after.engine.stop()
 
     asyncio.run(main())
+
+
+def test_a_turn_that_breaks_off_leaves_no_hole_in_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        d = Driver()
+        await d.engine.start()
+        await d.start()
+        task = await d.workflow_task()
+        with monkeypatch.context() as broken:
+            broken.setattr("perdure.engine.completion._eager", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await d.complete(task, start_timer())
+        assert (await d.names())[-1] == "WorkflowTaskStarted"
+        await d.complete(task, start_timer())
+        assert (await d.names())[-2:] == ["WorkflowTaskCompleted", "TimerStarted"]
+        await d.engine.stop()
+
+    asyncio.run(main())
+
+
+def test_a_timer_that_breaks_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        d = Driver()
+        await d.engine.start()
+        for workflow_id in ("bad", "good"):
+            await d.start(workflow_id)
+            await d.step(start_timer("1", 5))
+        fire = deadlines.fire
+
+        def break_one(turn: Turn, new_run_id: Callable[[], str]) -> None:
+            fire(turn, new_run_id)
+            if turn.ex.workflow_id == "bad":
+                monkeypatch.setattr(deadlines, "fire", fire)
+                raise ZeroDivisionError
+
+        monkeypatch.setattr(deadlines, "fire", break_one)
+        tasks = {(await d.workflow_task()).workflow_execution.workflow_id for _ in range(2)}
+        assert tasks == {"bad", "good"}
+        assert [e.event_id for e in await d.history("bad")] == list(range(1, 9))
+        await d.engine.stop()
+
+    asyncio.run(main())
+    assert "could not be fired" in caplog.text

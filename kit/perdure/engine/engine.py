@@ -13,23 +13,11 @@ import logging
 from collections import deque
 from collections.abc import Coroutine
 
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import (
-    CancelExternalWorkflowExecutionFailedCause,
-    SignalExternalWorkflowExecutionFailedCause,
-    WorkflowIdReusePolicy,
-)
-from temporalio.api.history.v1 import (
-    WorkflowExecutionCancelRequestedEventAttributes,
-    WorkflowExecutionSignaledEventAttributes,
-    WorkflowExecutionStartedEventAttributes,
-)
-
-from perdure.engine import deadlines, externals, starting
+from perdure.engine import deadlines
 from perdure.engine.activities import lose_attempt
 from perdure.engine.clock import Clock, Ids, SystemClock
-from perdure.engine.closing import terminate_run
 from perdure.engine.definitions import Definitions
+from perdure.engine.effects import Effects
 from perdure.engine.journal import Journal
 from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.local_project import LocalProject
@@ -39,28 +27,15 @@ from perdure.engine.records import Definition, Record
 from perdure.engine.recovery import recover
 from perdure.engine.runs import Run, Runs
 from perdure.engine.service import Service
-from perdure.engine.state import Child, Execution
+from perdure.engine.state import Execution
 from perdure.engine.turn import (
-    CancelExternal,
-    Closed,
     Effect,
-    EndChild,
     OfferActivity,
     OfferTask,
-    SignalExternal,
-    StartChild,
-    StartRun,
-    TellParent,
     Turn,
 )
 from perdure.engine.workflow_tasks import flush_buffer, schedule_task, time_out_task, unstick
-
-_NO_TARGET_OF_SIGNAL = SignalExternalWorkflowExecutionFailedCause.Value(
-    "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"
-)
-_NO_TARGET_OF_CANCEL = CancelExternalWorkflowExecutionFailedCause.Value(
-    "CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"
-)
+from perdure.errors import StoreError
 
 log = logging.getLogger("perdure.engine")
 
@@ -85,6 +60,7 @@ class Engine:
         self.definitions = Definitions()
         self.service = Service(self)
         self.project = LocalProject(self)
+        self._effects = Effects(self)
         self._heap: list[tuple[int, str]] = []
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +72,7 @@ class Engine:
         self.definitions.load(self.journal.definitions())
         self.runs.remember_ids()
         for records in self.journal.recover():
-            self.runs.add(recover(records))
+            self.runs.add(recover(records)).appended = len(records.events)
         for run in self.runs.open():
             self._resume(run)
         self._spawn(self._keep_time(), "perdure-timers")
@@ -160,7 +136,7 @@ class Engine:
                 if isinstance(effect, OfferTask | OfferActivity):
                     offers.append((turn.ex, effect))
                 else:
-                    waiting.extend(self._carry_out(turn, effect))
+                    waiting.extend(self._effects.carry_out(turn, effect))
         ticket = self.journal.append(records) if records else 0
         for turn in done:
             self._settle(turn.ex, ticket)
@@ -171,6 +147,7 @@ class Engine:
     def _settle(self, ex: Execution, ticket: int) -> None:
         run = self.runs.in_memory(ex.run_id) or self.runs.add(ex)
         run.ticket = max(run.ticket, ticket)
+        run.appended = len(ex.events)
         if not ex.open:
             self.runs.close(run)
         due = deadlines.next_deadline(ex)
@@ -181,156 +158,23 @@ class Engine:
         run.armed = due
         run.wake()
 
-    # --- effects
+    async def mend(self) -> None:
+        """After an error of our own: runs whose turn was broken off are read again from what was committed.
 
-    def _carry_out(self, turn: Turn, effect: Effect) -> list[Turn]:
-        match effect:
-            case StartChild(initiated_id):
-                return self._start_child(turn.ex, turn.ex.children.get(initiated_id))
-            case SignalExternal(initiated_id):
-                return self._signal_external(turn.ex, initiated_id)
-            case CancelExternal(initiated_id):
-                return self._cancel_external(turn.ex, initiated_id)
-            case StartRun(run_id, attributes):
-                return [self._begin(turn.ex.namespace, run_id, attributes)]
-            case TellParent():
-                return self._tell_parent(turn.ex)
-            case EndChild():
-                return self._end_child(turn.ex, effect)
-            case Closed() | OfferTask() | OfferActivity():
-                return []
-
-    def _begin(
-        self, namespace: str, run_id: str, attributes: WorkflowExecutionStartedEventAttributes
-    ) -> Turn:
-        turn = starting.begin(
-            namespace,
-            run_id,
-            attributes,
-            self.clock.now(),
-            self.limits,
-            current_version=self.definitions.current_version("workflow", attributes.workflow_type.name),
-        )
-        starting.first_task(turn)
-        self.runs.add(turn.ex)
-        return turn
-
-    def _start_child(self, parent: Execution, child: Child | None) -> list[Turn]:
-        if child is None or not parent.open:
-            return []
-        turns: list[Turn] = []
-        namespace, workflow_id = child.attributes.namespace, child.attributes.workflow_id
-        reuse = child.attributes.workflow_id_reuse_policy
-        existing = self.runs.open_run(namespace, workflow_id)
-        back = Turn(parent, self.clock.now(), self.limits)
-        if existing is not None:
-            if reuse != WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
-                externals.child_start_failed(back, child)
-                return [back]
-            end = self.turn(existing)
-            terminate_run(end, "TerminateIfRunning WorkflowIdReusePolicy Policy", None, "history-service")
-            turns.append(end)
-        elif not self.runs.may_reuse(namespace, workflow_id, reuse):
-            externals.child_start_failed(back, child)
-            return [back]
-        run_id = self.new_id()
-        attributes = starting.from_child(
-            parent, child.initiated_id, child.attributes, run_id, self.clock.now(), self.limits
-        )
-        turns.append(self._begin(namespace, run_id, attributes))
-        externals.child_started(back, child, run_id)
-        return [*turns, back]
-
-    def _target(self, sender: Execution, execution: WorkflowExecution, child_only: bool) -> Run | None:
-        run = self.runs.open_run(sender.namespace, execution.workflow_id)
-        if run is None:
-            return None
-        if execution.run_id and run.ex.run_id != execution.run_id and run.ex.first_run_id != execution.run_id:
-            return None
-        if child_only and run.ex.started.parent_workflow_execution.run_id != sender.run_id:
-            return None
-        return run
-
-    def _signal_external(self, sender: Execution, initiated_id: int) -> list[Turn]:
-        attributes = sender.signals_out.get(initiated_id)
-        if attributes is None or not sender.open:
-            return []
-        back = Turn(sender, self.clock.now(), self.limits)
-        run = self._target(sender, attributes.workflow_execution, attributes.child_workflow_only)
-        if run is None:
-            cause = _NO_TARGET_OF_SIGNAL
-            externals.signal_outcome(back, initiated_id, cause)
-            return [back]
-        turn = back if run.ex is sender else self.turn(run)
-        externals.signal(
-            turn,
-            WorkflowExecutionSignaledEventAttributes(
-                signal_name=attributes.signal_name,
-                input=attributes.input if attributes.HasField("input") else None,
-                identity="history-service",
-                header=attributes.header if attributes.HasField("header") else None,
-                external_workflow_execution=WorkflowExecution(
-                    workflow_id=sender.workflow_id, run_id=sender.run_id
-                ),
-                request_id=f"{sender.run_id}:{initiated_id}",
-            ),
-        )
-        externals.signal_outcome(back, initiated_id, None)
-        return [back] if turn is back else [turn, back]
-
-    def _cancel_external(self, sender: Execution, initiated_id: int) -> list[Turn]:
-        attributes = sender.cancels_out.get(initiated_id)
-        if attributes is None or not sender.open:
-            return []
-        back = Turn(sender, self.clock.now(), self.limits)
-        target = attributes.workflow_execution
-        run = self._target(sender, target, attributes.child_workflow_only)
-        if run is None:
-            known = self.runs.known(sender.namespace, target.workflow_id)
-            cause = _NO_TARGET_OF_CANCEL
-            externals.cancel_outcome(back, initiated_id, None if known else cause)
-            return [back]
-        turn = back if run.ex is sender else self.turn(run)
-        externals.request_cancel(
-            turn,
-            WorkflowExecutionCancelRequestedEventAttributes(
-                cause=attributes.reason,
-                external_initiated_event_id=initiated_id,
-                external_workflow_execution=WorkflowExecution(
-                    workflow_id=sender.workflow_id, run_id=sender.run_id
-                ),
-                identity="history-service",
-            ),
-        )
-        externals.cancel_outcome(back, initiated_id, None)
-        return [back] if turn is back else [turn, back]
-
-    def _tell_parent(self, child: Execution) -> list[Turn]:
-        execution = child.started.parent_workflow_execution
-        run = self.runs.in_memory(execution.run_id)
-        if run is None or not run.ex.open:
-            return []
-        turn = self.turn(run)
-        externals.child_closed(turn, child)
-        return [turn]
-
-    def _end_child(self, parent: Execution, effect: EndChild) -> list[Turn]:
-        run = self.runs.open_run(parent.namespace, effect.workflow_id)
-        if run is None or run.ex.first_run_id != effect.first_run_id:
-            return []
-        turn = self.turn(run)
-        if effect.cancel:
-            attributes = WorkflowExecutionCancelRequestedEventAttributes(
-                cause="by parent close policy",
-                external_workflow_execution=WorkflowExecution(
-                    workflow_id=parent.workflow_id, run_id=parent.run_id
-                ),
-                identity="history-service",
-            )
-            externals.request_cancel(turn, attributes)
-        else:
-            terminate_run(turn, "by parent close policy", None, "history-service")
-        return [turn]
+        Their memory holds events that the file does not; going on with it would leave holes in the history.
+        """
+        for run in self.runs.open():
+            if len(run.ex.events) == run.appended:
+                continue
+            log.error("run %s of workflow %s is read again from the file", run.ex.run_id, run.ex.workflow_id)
+            await self.journal.durable(run.ticket)
+            records = await self.journal.read_run(run.ex.run_id)
+            assert records is not None
+            run.ex.task = None  # offers of the broken state are stale
+            run.ex.activities.clear()
+            run.ex = recover(records)
+            run.appended = len(records.events)
+            self._resume(run)
 
     # --- offers
 
@@ -497,6 +341,14 @@ class Engine:
             run = self.runs.in_memory(run_id)
             assert run is not None
             run.armed = None
-            turn = self.turn(run)
-            deadlines.fire(turn, self.new_id)
-            self.commit(turn)
+            try:
+                turn = self.turn(run)
+                deadlines.fire(turn, self.new_id)
+                self.commit(turn)
+            except StoreError:
+                raise  # nothing can be kept any more: whoever waits for a commit is told
+            except Exception:
+                log.exception(
+                    "a timer of run %s (workflow %s) could not be fired", run_id, run.ex.workflow_id
+                )
+                self._spawn(self.mend(), "perdure-mend")

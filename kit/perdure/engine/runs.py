@@ -37,10 +37,14 @@ class Query:
 
 @dataclass(eq=False, slots=True)
 class Run:
-    """One run in memory. `ticket`: of its last append; `armed`: the deadline that lies in the timer heap."""
+    """One run in memory.
+
+    `ticket`: of its last append; `appended`: how many of its events were; `armed`: the deadline that lies in the timer heap.
+    """
 
     ex: Execution
     ticket: int = 0
+    appended: int = 0
     armed: int | None = None
     revision: int = 0
     moved: int = 0  # leases up to this number may have instances of an older version in their caches
@@ -149,6 +153,6 @@ class Runs:
         return run
 
     def _load(self, records: RunRecords) -> Run:
-        run = Run(recover(records))
+        run = Run(recover(records), appended=len(records.events))
         self._keep(run)
         return run

@@ -22,6 +22,7 @@ from perdure.engine.rpc import (
     workflow_worker,
 )
 from perdure.engine.rpc.common import Handlers
+from perdure.errors import StoreError
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -60,4 +61,10 @@ class Service:
             raise ServiceError(Code.UNIMPLEMENTED, f"perdure's engine does not implement {method} yet")
         if (namespace := getattr(request, "namespace", "")) and isinstance(namespace, str):
             info.check_namespace(namespace)
-        return await handler(self._engine, request, metadata)
+        try:
+            return await handler(self._engine, request, metadata)
+        except (ServiceError, StoreError):
+            raise
+        except Exception:
+            await self._engine.mend()
+            raise

@@ -229,7 +229,9 @@ async def poll_nexus_task_queue(
     """Waits, and finds nothing: there are no Nexus operations yet, but workers poll for them, and retry if refused."""
     key = QueueKey(request.namespace, request.task_queue.name, "nexus")
     seconds = engine.limits.worker_poll / SECOND
-    await engine.matching.poll(key, request.identity, request.worker_instance_key, lambda offer: False, seconds)
+    await engine.matching.poll(
+        key, request.identity, request.worker_instance_key, lambda offer: False, seconds
+    )
     return PollNexusTaskQueueResponse()
 
 

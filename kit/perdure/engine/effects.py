@@ -1,0 +1,211 @@
+"""Effects of a turn that reach into other runs: children started, signals and cancels delivered, parents told.
+
+Each gives the turns that it causes; `Engine.commit` appends them in the transaction of the turn that they come from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import (
+    CancelExternalWorkflowExecutionFailedCause,
+    SignalExternalWorkflowExecutionFailedCause,
+    WorkflowIdReusePolicy,
+)
+from temporalio.api.history.v1 import (
+    WorkflowExecutionCancelRequestedEventAttributes,
+    WorkflowExecutionSignaledEventAttributes,
+    WorkflowExecutionStartedEventAttributes,
+)
+
+from perdure.engine import externals, starting
+from perdure.engine.closing import terminate_run
+from perdure.engine.runs import Run
+from perdure.engine.state import Child, Execution
+from perdure.engine.turn import (
+    CancelExternal,
+    Closed,
+    Effect,
+    EndChild,
+    OfferActivity,
+    OfferTask,
+    SignalExternal,
+    StartChild,
+    StartRun,
+    TellParent,
+    Turn,
+)
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+_NO_TARGET_OF_SIGNAL = SignalExternalWorkflowExecutionFailedCause.Value(
+    "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"
+)
+_NO_TARGET_OF_CANCEL = CancelExternalWorkflowExecutionFailedCause.Value(
+    "CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"
+)
+
+
+class Effects:
+    """Carries out effects on the runs of an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def carry_out(self, turn: Turn, effect: Effect) -> list[Turn]:
+        match effect:
+            case StartChild(initiated_id):
+                return self._start_child(turn.ex, turn.ex.children.get(initiated_id))
+            case SignalExternal(initiated_id):
+                return self._signal_external(turn.ex, initiated_id)
+            case CancelExternal(initiated_id):
+                return self._cancel_external(turn.ex, initiated_id)
+            case StartRun(run_id, attributes):
+                return [self._begin(turn.ex.namespace, run_id, attributes)]
+            case TellParent():
+                return self._tell_parent(turn.ex)
+            case EndChild():
+                return self._end_child(turn.ex, effect)
+            case Closed() | OfferTask() | OfferActivity():
+                return []
+
+    def _begin(
+        self, namespace: str, run_id: str, attributes: WorkflowExecutionStartedEventAttributes
+    ) -> Turn:
+        turn = starting.begin(
+            namespace,
+            run_id,
+            attributes,
+            self._engine.clock.now(),
+            self._engine.limits,
+            current_version=self._engine.definitions.current_version(
+                "workflow", attributes.workflow_type.name
+            ),
+        )
+        starting.first_task(turn)
+        self._engine.runs.add(turn.ex)
+        return turn
+
+    def _start_child(self, parent: Execution, child: Child | None) -> list[Turn]:
+        if child is None or not parent.open:
+            return []
+        turns: list[Turn] = []
+        namespace, workflow_id = child.attributes.namespace, child.attributes.workflow_id
+        reuse = child.attributes.workflow_id_reuse_policy
+        existing = self._engine.runs.open_run(namespace, workflow_id)
+        back = Turn(parent, self._engine.clock.now(), self._engine.limits)
+        if existing is not None:
+            if reuse != WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
+                externals.child_start_failed(back, child)
+                return [back]
+            end = self._engine.turn(existing)
+            terminate_run(end, "TerminateIfRunning WorkflowIdReusePolicy Policy", None, "history-service")
+            turns.append(end)
+        elif not self._engine.runs.may_reuse(namespace, workflow_id, reuse):
+            externals.child_start_failed(back, child)
+            return [back]
+        run_id = self._engine.new_id()
+        attributes = starting.from_child(
+            parent,
+            child.initiated_id,
+            child.attributes,
+            run_id,
+            self._engine.clock.now(),
+            self._engine.limits,
+        )
+        turns.append(self._begin(namespace, run_id, attributes))
+        externals.child_started(back, child, run_id)
+        return [*turns, back]
+
+    def _target(self, sender: Execution, execution: WorkflowExecution, child_only: bool) -> Run | None:
+        run = self._engine.runs.open_run(sender.namespace, execution.workflow_id)
+        if run is None:
+            return None
+        if execution.run_id and run.ex.run_id != execution.run_id and run.ex.first_run_id != execution.run_id:
+            return None
+        if child_only and run.ex.started.parent_workflow_execution.run_id != sender.run_id:
+            return None
+        return run
+
+    def _signal_external(self, sender: Execution, initiated_id: int) -> list[Turn]:
+        attributes = sender.signals_out.get(initiated_id)
+        if attributes is None or not sender.open:
+            return []
+        back = Turn(sender, self._engine.clock.now(), self._engine.limits)
+        run = self._target(sender, attributes.workflow_execution, attributes.child_workflow_only)
+        if run is None:
+            cause = _NO_TARGET_OF_SIGNAL
+            externals.signal_outcome(back, initiated_id, cause)
+            return [back]
+        turn = back if run.ex is sender else self._engine.turn(run)
+        externals.signal(
+            turn,
+            WorkflowExecutionSignaledEventAttributes(
+                signal_name=attributes.signal_name,
+                input=attributes.input if attributes.HasField("input") else None,
+                identity="history-service",
+                header=attributes.header if attributes.HasField("header") else None,
+                external_workflow_execution=WorkflowExecution(
+                    workflow_id=sender.workflow_id, run_id=sender.run_id
+                ),
+                request_id=f"{sender.run_id}:{initiated_id}",
+            ),
+        )
+        externals.signal_outcome(back, initiated_id, None)
+        return [back] if turn is back else [turn, back]
+
+    def _cancel_external(self, sender: Execution, initiated_id: int) -> list[Turn]:
+        attributes = sender.cancels_out.get(initiated_id)
+        if attributes is None or not sender.open:
+            return []
+        back = Turn(sender, self._engine.clock.now(), self._engine.limits)
+        target = attributes.workflow_execution
+        run = self._target(sender, target, attributes.child_workflow_only)
+        if run is None:
+            known = self._engine.runs.known(sender.namespace, target.workflow_id)
+            cause = _NO_TARGET_OF_CANCEL
+            externals.cancel_outcome(back, initiated_id, None if known else cause)
+            return [back]
+        turn = back if run.ex is sender else self._engine.turn(run)
+        externals.request_cancel(
+            turn,
+            WorkflowExecutionCancelRequestedEventAttributes(
+                cause=attributes.reason,
+                external_initiated_event_id=initiated_id,
+                external_workflow_execution=WorkflowExecution(
+                    workflow_id=sender.workflow_id, run_id=sender.run_id
+                ),
+                identity="history-service",
+            ),
+        )
+        externals.cancel_outcome(back, initiated_id, None)
+        return [back] if turn is back else [turn, back]
+
+    def _tell_parent(self, child: Execution) -> list[Turn]:
+        execution = child.started.parent_workflow_execution
+        run = self._engine.runs.in_memory(execution.run_id)
+        if run is None or not run.ex.open:
+            return []
+        turn = self._engine.turn(run)
+        externals.child_closed(turn, child)
+        return [turn]
+
+    def _end_child(self, parent: Execution, effect: EndChild) -> list[Turn]:
+        run = self._engine.runs.open_run(parent.namespace, effect.workflow_id)
+        if run is None or run.ex.first_run_id != effect.first_run_id:
+            return []
+        turn = self._engine.turn(run)
+        if effect.cancel:
+            attributes = WorkflowExecutionCancelRequestedEventAttributes(
+                cause="by parent close policy",
+                external_workflow_execution=WorkflowExecution(
+                    workflow_id=parent.workflow_id, run_id=parent.run_id
+                ),
+                identity="history-service",
+            )
+            externals.request_cancel(turn, attributes)
+        else:
+            terminate_run(turn, "by parent close policy", None, "history-service")
+        return [turn]
