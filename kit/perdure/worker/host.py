@@ -90,6 +90,7 @@ class WorkerHost:
         self._closed = False
         self._abandoned = False  # closed while activities still run
         self._asked = 0  # grows with each change
+        self._counting = threading.Lock()
         self._served = 0  # the newest change that a lease covers
         self._state = "idle"
         self._current: Generation | None = None
@@ -100,7 +101,7 @@ class WorkerHost:
         self._versions: dict[str, str] = {}
         self._error: BaseException | None = None
         self._main: asyncio.Task[None] | None = None
-        self._unsubscribe = registry.on_change(lambda *changed: self._from_outside(self._note_change))
+        self._unsubscribe = registry.on_change(lambda registered: self._note_change())
         self._from_outside(self._begin)
 
     @property
@@ -131,6 +132,8 @@ class WorkerHost:
 
     async def ready(self) -> None:
         """Returns when a lease covers every definition made up to now. From any loop. Raises PerdureError."""
+        if self._state == "polling" and self._served >= self._asked:
+            return
         work = asyncio.run_coroutine_threadsafe(self._until_ready(), self._loop)
         await asyncio.wrap_future(work)
 
@@ -173,8 +176,10 @@ class WorkerHost:
         self._changed.set()
 
     def _note_change(self) -> None:
-        self._asked += 1
-        self._changed.set()
+        """Counted at once, on the thread that defines: a start right after must wait for it."""
+        with self._counting:
+            self._asked += 1
+        self._from_outside(self._changed.set)
 
     async def _until_ready(self) -> None:
         asked = self._asked
@@ -327,7 +332,7 @@ class WorkerHost:
     def _current_must_go(self) -> None:
         """The next refresh makes a new generation, whatever it offers: the old one's cached instances are
         stale."""
-        generation, self._current = self._current, None
+        generation, self._current, self._state = self._current, None, "starting"
         if generation is not None:
             self._retire(generation)
         self._begin_need()
@@ -341,7 +346,7 @@ class WorkerHost:
             except PerdureError as error:
                 self._problems[name] = f"{name} of version {definition.version} cannot be loaded: {error}"
                 self._say(self._problems[name])
-        self._asked += 1
+        self._note_change()
         self._begin_need()
 
     def _ended(self, error: BaseException) -> None:
