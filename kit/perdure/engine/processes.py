@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from perdure.engine.project import Adopt, Notice
 from perdure.engine.records import Definition
@@ -36,7 +37,16 @@ def may_live(identity: str) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(int(match["pid"]))
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has died and only waits for its parent to notice, as a killed kernel does for some seconds."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False  # no /proc here, or gone this instant: the lease's grace decides
+    return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
 @dataclass(slots=True)
