@@ -103,7 +103,7 @@ class Session:
     @property
     def role(self) -> Literal["owner", "joined"]:
         """Whether this process has the file open, or another one, which serves it."""
-        return self._membership.connection.role
+        return self._connection().role
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -127,12 +127,12 @@ class Session:
     @property
     def address(self) -> str:
         """HOST:PORT where Temporal clients of other processes connect."""
-        return self._membership.connection.address
+        return self._connection().address
 
     @property
     def token(self) -> str:
         """The API key that they must give."""
-        return self._membership.connection.token
+        return self._connection().token
 
     @property
     def closed(self) -> bool:
@@ -179,6 +179,12 @@ class Session:
     def __repr__(self) -> str:
         state = "closed" if self._closed else self.role
         return f"<perdure session: {self.path} ({state})>"
+
+    def _connection(self) -> Connection:
+        """The connection; while the owner changes, the next one."""
+        if self._membership.now is None and _running_loop() is not self.loop and not self._closed:
+            return self.wait(self._membership.settled())
+        return self._membership.connection
 
     def _start_worker(self) -> WorkerHost:
         from perdure.frontend.loops import submit

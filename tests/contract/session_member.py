@@ -1,5 +1,6 @@
-"""A process with a session, driven by lines on standard input: `session_member.py FOLDER`. Answers one line
-to each.
+"""A process with a session, driven by lines on standard input: `session_member.py FOLDER [bare]`.
+
+It answers one line to each. With `bare` it defines nothing.
 
     start ID [N]   starts workflow `waiter` with the id; it awaits N (1) letters
     result ID      waits for the result
@@ -34,17 +35,22 @@ class waiter:
         self.letters.append(letter)
 """
 STAMP = """
+import os, time
+
 def stamp(letter: str) -> str:
     print("stamping", letter)
+    while letter == "slow" and not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.02)
     return letter + " stamped"
 """
 
 
-def main(folder: str) -> None:
+def main(folder: str, bare: bool) -> None:
     opened = perdure.session(folder)
     namespace: dict[str, object] = {"__name__": "__main__"}
-    define_cell("activity", STAMP, namespace)
-    define_cell("workflow", WAITER, namespace)
+    if not bare:
+        define_cell("activity", STAMP, namespace)
+        define_cell("workflow", WAITER, namespace)
     print("ready", flush=True)
     for line in sys.stdin:
         match line.split():
@@ -64,4 +70,4 @@ def main(folder: str) -> None:
 
 if __name__ == "__main__":
     signal.alarm(100)
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:] == ["bare"])

@@ -25,9 +25,10 @@ MEMBER = Path(__file__).with_name("session_member.py")
 class Member:
     """Another process of the project."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-u", str(MEMBER), str(folder)],
+            [sys.executable, "-u", str(MEMBER), str(folder), *options],
+            env={**os.environ, "GATE": str(folder / "gate")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -177,6 +178,33 @@ def test_processes_share_a_project_and_take_over(tmp_path: Path, members: list[M
     assert joined.ask("result letters-1", "result") == "['a stamped', 'b stamped']"
     assert joined.ask("role", "role") == "owner"
     assert float(joined.ask("close", "closed")) < 1.5
+
+
+def test_an_activity_goes_on_while_its_process_takes_over(tmp_path: Path, members: list[Member]) -> None:
+    owner = Member(tmp_path, "bare")
+    members.append(owner)
+    worker = Member(tmp_path)
+    members.append(worker)
+    worker.ask("start letters-3", "started")
+    with Session(tmp_path, worker=False) as here:
+        before = use(here)
+        run = perdure.run("letters-3")
+        run.signal("post", "slow")
+        here.wait(attempt_started(here, "letters-3"))
+        owner.process.kill()
+        owner.process.wait()
+        assert worker.ask("role", "role") in ("owner", "joined")  # whoever of the two was faster
+        (tmp_path / "gate").touch()
+        assert run.result(timeout="60s") == ["slow stamped"]
+        assert run.attempts()["outcome"].tolist() == ["completed"]
+        use(before)
+
+
+async def attempt_started(here: Session, workflow_id: str) -> None:
+    """Returns when an activity of the run has been taken by a worker."""
+    async for _ in here.project.watch(workflow_id):
+        if (await here.project.read_run(workflow_id)).attempt_starts:
+            return
 
 
 def test_what_another_process_prints_is_shown_here(
