@@ -16,8 +16,3 @@ PASSTHROUGH_MODULES = ("perdure",)
 """Modules that workers must pass through the SDK's sandbox: perdure's registry and objects are the
 process's, not a run's.
 """
-
-
-def sandbox_passthrough() -> tuple[str, ...]:
-    """`PASSTHROUGH_MODULES`, as a function for those who build sandbox restrictions."""
-    return PASSTHROUGH_MODULES

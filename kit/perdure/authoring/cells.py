@@ -29,10 +29,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import _Definition as _WorkflowDefinition
 
-from perdure.authoring import PASSTHROUGH_MODULES, modules, names
+from perdure.authoring import modules, names, sandbox
 from perdure.authoring.activity import Activity, make_activity
 from perdure.authoring.capture import Root, capture
 from perdure.authoring.declaring import kind_of, register_if_new, temporal_name
@@ -397,11 +396,10 @@ def _validate(target: Any) -> None:
     """Creates an instance in the sandbox, as a worker does first. That needs a loop of its own: it marks the running one."""
     definition = _WorkflowDefinition.must_from_class(target)
     if definition.sandboxed:
-        restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH_MODULES)
-        runner = SandboxedWorkflowRunner(restrictions=restrictions)
+        sandboxed = sandbox.runner()
 
         async def prepare() -> None:
-            runner.prepare_workflow(definition)
+            sandboxed.prepare_workflow(definition)
 
         with ThreadPoolExecutor(1, "perdure-validate") as thread:
             thread.submit(asyncio.run, prepare()).result()

@@ -20,7 +20,7 @@ from temporalio.worker import (
     WorkflowInstanceDetails,
     WorkflowRunner,
 )
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from perdure.errors import DefinitionError
 
@@ -30,12 +30,9 @@ if TYPE_CHECKING:
 
 def sandbox() -> SandboxedWorkflowRunner:
     """The SDK's sandbox, with the modules passed through that definitions need at run time."""
-    from perdure.authoring import sandbox_passthrough
+    from perdure.authoring.sandbox import runner
 
-    modules = ("perdure", *sandbox_passthrough())
-    return SandboxedWorkflowRunner(
-        restrictions=SandboxRestrictions.default.with_passthrough_modules(*modules)
-    )
+    return runner()
 
 
 class VersionedRunner(WorkflowRunner):
