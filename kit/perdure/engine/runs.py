@@ -25,6 +25,9 @@ FAILED = frozenset(  # how a run must have ended for ALLOW_DUPLICATE_FAILED_ONLY
 )
 
 
+DIRECT = -1  # a query's task_stamp when it has a task of its own
+
+
 @dataclass(eq=False, slots=True)
 class Query:
     """A question to a run. `answer` carries the worker's reply, buffered and direct ones in the same form."""

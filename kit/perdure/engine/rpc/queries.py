@@ -29,7 +29,7 @@ from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.matching import Offer
 from perdure.engine.protos import SECOND
 from perdure.engine.rpc.common import Handlers, Token, find_run
-from perdure.engine.runs import Query, Run
+from perdure.engine.runs import DIRECT, Query, Run
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -109,7 +109,7 @@ def _check_ready(engine: Engine, run: Run) -> None:
 async def _ask_directly(engine: Engine, run: Run, query: Query) -> RespondQueryTaskCompletedRequest:
     """Sends a query task of its own: to the sticky queue while a worker attends it, then to the normal one."""
     ex = run.ex
-    query.task_stamp = -1  # no workflow task carries it
+    query.task_stamp = DIRECT
 
     def valid() -> bool:
         return not query.answer.done()

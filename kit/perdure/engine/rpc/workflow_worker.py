@@ -32,7 +32,7 @@ from perdure.engine.processes import is_own
 from perdure.engine.protos import SECOND, timestamp
 from perdure.engine.rpc import activity_worker
 from perdure.engine.rpc.common import Handlers, Token, token_run
-from perdure.engine.runs import Query, Run
+from perdure.engine.runs import DIRECT, Query, Run
 from perdure.engine.state import Execution, WorkflowTask
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import fail_task, start_task, virtual_events
@@ -116,7 +116,8 @@ def take(engine: Engine, run: Run, turn: Turn, identity: str, warm: bool) -> Pol
     if task.virtual:
         response.history.events.extend(virtual_events(turn, task))
     for query in run.queries.values():
-        if query.task_stamp is None:
+        # one that an earlier task carried and did not answer rides again
+        if query.task_stamp != DIRECT and not query.answer.done():
             query.task_stamp = task.stamp
             response.queries[query.id].CopyFrom(query.query)
     return response
