@@ -68,8 +68,8 @@ class Generation:
         project: Project,
         runner: VersionedRunner,
         outputs: Outputs,
-        on_notice: Callable[[Notice], None],
-        on_end: Callable[[BaseException], None],
+        on_notice: Callable[[Generation, Notice], None],
+        on_end: Callable[[Generation, BaseException], None],
     ) -> None:
         self.process = process_name()
         self.offer = offer
@@ -86,6 +86,7 @@ class Generation:
             DaemonThreads(_ACTIVITIES, WORKFLOW_THREADS),
         )
         self._draining = False
+        self.stale = False  # to be replaced, although its offer is that of the registry
 
     async def take_lease(self) -> None:
         """Attends and declares: returns when the engine knows, and the file keeps, what this generation can
@@ -148,8 +149,8 @@ class Generation:
         and what it holds could not be freed when Python exits.
         """
         self._runner.detach()
-        self._on_notice = lambda notice: None
-        self._on_end = lambda error: None
+        self._on_notice = lambda generation, notice: None
+        self._on_end = lambda generation, error: None
         self._lease = self._run = None  # tasks that ended with an exception hold the frames that raised it
         del self._project
 
@@ -163,7 +164,7 @@ class Generation:
             await asyncio.gather(*(worker.run() for worker in self._workers))
         except Exception as error:
             if not self._draining:
-                self._on_end(error)
+                self._on_end(self, error)
 
     async def _attend(self, leased: asyncio.Future[None]) -> None:
         """Holds the lease; takes it again, and declares again, under each new owner of the file."""
@@ -188,7 +189,7 @@ class Generation:
 
     async def _follow(self, notices: AsyncIterator[Notice]) -> None:
         async for notice in notices:
-            self._on_notice(notice)
+            self._on_notice(self, notice)
 
 
 def _passing(error: ServiceError | PerdureError) -> bool:

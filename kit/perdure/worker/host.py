@@ -128,7 +128,7 @@ class WorkerHost:
 
     def reconnect(self) -> None:
         """The project is served on another address: polls there. From any thread."""
-        self._from_outside(self._current_must_go)
+        self._from_outside(lambda: self._replace(self._current))
 
     async def ready(self) -> None:
         """Returns when a lease covers every definition made up to now. From any loop. Raises PerdureError."""
@@ -225,7 +225,7 @@ class WorkerHost:
         asked = self._asked
         before = self._current
         offer = await asyncio.to_thread(self._offer)
-        if before is None or before.offer != offer:
+        if before is None or before.stale or before.offer != offer:
             self._state = "starting"
             self._redirection.install()
             generation = self._generation(offer)
@@ -237,6 +237,8 @@ class WorkerHost:
                 await generation.end()
                 raise
             self._current = generation
+            if generation.stale:
+                self._changed.set()
             if before is not None:
                 await before.withdraw()  # before anyone is told that the new one is ready
                 self._retire(before)
@@ -323,19 +325,18 @@ class WorkerHost:
             f"Move the run to a version that is: perdure.move({name!r}).",
         )
 
-    def _notice(self, notice: Notice) -> None:
+    def _notice(self, generation: Generation, notice: Notice) -> None:
         if isinstance(notice, Adopt):
             asyncio.ensure_future(self._adopt(notice.definitions))  # noqa: RUF006  # it reports by itself
-            return
-        self._current_must_go()
+        else:
+            self._replace(generation)
 
-    def _current_must_go(self) -> None:
-        """The next refresh makes a new generation, whatever it offers: the old one's cached instances are
-        stale."""
-        generation, self._current, self._state = self._current, None, "starting"
-        if generation is not None:
-            self._retire(generation)
-        self._begin_need()
+    def _replace(self, generation: Generation | None) -> None:
+        """The next refresh makes another generation in this one's place, whatever it offers. One that
+        drains needs none."""
+        if generation is not None and generation not in self._old:
+            generation.stale = True
+            self._begin_need()
 
     async def _adopt(self, definitions: tuple[Definition, ...]) -> None:
         """Loads definitions that open runs need and that no process has."""
@@ -349,11 +350,11 @@ class WorkerHost:
         self._note_change()
         self._begin_need()
 
-    def _ended(self, error: BaseException) -> None:
-        """The workers of the current generation have ended by themselves."""
+    def _ended(self, generation: Generation, error: BaseException) -> None:
+        """The workers of a generation have ended by themselves."""
         self._problems["worker"] = f"The worker ended: {_innermost(error)}"
         self._say(self._problems["worker"])
-        self._loop.call_later(1.0, self._current_must_go)
+        self._loop.call_later(1.0, self._replace, generation)
 
     def printed(self, run_id: str, since: int) -> list[Output]:
         """What activities of a run printed in this process lately, after `since`. From any thread."""

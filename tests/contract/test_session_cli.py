@@ -1,0 +1,109 @@
+"""`perdure ...` as a person types it: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perdure.cli import main
+
+MODULE = """
+import perdure
+
+@perdure.activity(initial_interval="1ms", retries=1)
+def price(item: str) -> int:
+    if item == "nothing":
+        raise LookupError("no such item")
+    return len(item)
+
+@perdure.workflow
+async def order(item: str) -> dict:
+    return {"item": item, "price": await price(item)}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a module, whose project holds one completed and one failed run, and an open one."""
+    made = tmp_path_factory.mktemp("cli")
+    (made / "orders.py").write_text(MODULE)
+    done = perdure(made, "start", "order", '"tea"', "--id", "order-1", "--import", "orders", "--wait")
+    assert json.loads(done.stdout.splitlines()[-1]) == {"item": "tea", "price": 3}, done.stderr
+    perdure(made, "start", "order", '"nothing"', "--id", "order-2", "--import", "orders", "--wait")
+    perdure(made, "start", "order", '"sugar"', "--id", "order-3")
+    return made
+
+
+def perdure(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "perdure.cli", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_looking(folder: Path) -> None:
+    listed = perdure(folder, "runs")
+    assert [line.split()[2] for line in listed.stdout.splitlines()[1:]] == ["Running", "Failed", "Completed"]
+    assert json.loads(perdure(folder, "runs", "--status", "failed", "--json").stdout)[0]["id"] == "order-2"
+    assert "price" in perdure(folder, "show", "order-1").stdout
+    events = json.loads(perdure(folder, "history", "order-1", "--json").stdout)["events"]
+    assert events[0]["eventType"] == "EVENT_TYPE_WORKFLOW_EXECUTION_STARTED"
+    assert "LookupError: no such item" in perdure(folder, "history", "order-2", "--attempts").stdout
+    assert perdure(folder, "sql", "select 40 + 2 as answer", "--csv").stdout == "answer\n42\n"
+    assert "1 running" in perdure(folder, "status").stdout
+
+
+def test_a_failed_run_is_a_failed_command_without_a_stack(folder: Path) -> None:
+    failed = perdure(folder, "result", "order-2")
+    assert failed.returncode == 1
+    assert "activity price failed on attempt 2: LookupError: no such item" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_mistakes_are_named(folder: Path) -> None:
+    unknown = perdure(folder, "show", "nobody")
+    assert (unknown.returncode, "nobody" in unknown.stderr, "Traceback" in unknown.stderr) == (1, True, False)
+    assert perdure(folder, "sql", "drop table events").returncode == 1
+    assert perdure(folder, "start", "order", "tea").returncode == 2
+    assert perdure(folder, "start", "order", '"tea"', "--import", "not_there").returncode == 1
+    assert perdure(folder, "address").returncode == 1
+
+
+def test_a_worker_ends_what_is_open(folder: Path) -> None:
+    worked = perdure(folder, "worker", "--import", "orders", "--until-idle")
+    assert worked.returncode == 0, worked.stderr
+    assert "order-3 completed" in worked.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "runs",
+        "show",
+        "history",
+        "sql",
+        "status",
+        "start",
+        "result",
+        "signal",
+        "query",
+        "cancel",
+        "terminate",
+        "worker",
+        "address",
+        "token",
+    ],
+)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"example: perdure {command}" in capsys.readouterr().out
