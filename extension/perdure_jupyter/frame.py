@@ -34,6 +34,7 @@ def frame(timeline: Timeline) -> dict[str, Any]:
     """The message that makes a front end draw the run as it is now."""
     return {
         "kind": "frame",
+        "run": timeline.run_id,
         "picture": view.html(timeline),
         "open": timeline.end is None,
         "now": timeline.now // MILLISECOND,
@@ -88,7 +89,7 @@ def _attempts(timeline: Timeline, row: Row) -> str:
     if not row.attempts:
         return ""
     rows = "".join(_attempt(timeline, row, attempt) for attempt in row.attempts)
-    head = "".join(f"<th>{name}</th>" for name in ("attempt", "", "began", "took", "worker", "failure"))
+    head = "".join(f"<th>{name}</th>" for name in ("attempt", "", "began", "took", "worker"))
     return f"<div class='perdure-scroll'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
 
 
@@ -100,9 +101,10 @@ def _attempt(timeline: Timeline, row: Row, attempt: Attempt) -> str:
         took = duration(ended - attempt.started)
     worker = attempt.identity if attempt.worker is None else timeline.workers[attempt.worker].label
     number = f"{attempt.number} of {row.max_attempts}" if row.max_attempts else str(attempt.number)
-    fault = "" if attempt.fault is None else str(attempt.fault)
-    cells = (number, str(attempt.state), began, took, worker, fault)
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in (number, str(attempt.state), began, took, worker))
+    # A row of its own: in a narrow page the reason must not be the part that is out of sight.
+    why = f'<tr class="perdure-why"><td></td><td colspan="4">{escape(str(attempt.fault))}</td></tr>'
+    return f"<tr>{cells}</tr>{why if attempt.fault is not None else ''}"
 
 
 def _when(timeline: Timeline, time: int) -> str:
@@ -123,7 +125,7 @@ def static_html(timeline: Timeline) -> str:
     # "</" would end the script; in a JSON string "<\\/" is the same.
     told = json.dumps(_all_details(timeline), ensure_ascii=False).replace("</", "<\\/")
     return (
-        f'<div id="{name}" class="perdure-run">{fragment}</div><style>{resource("run.css")}</style>'
+        f'<div id="{name}" class="perdure-run" data-run="{timeline.run_id}">{fragment}</div><style>{resource("run.css")}</style>'
         f'<script type="module">{resource("run.js")}\nattach(document.getElementById("{name}"), {told});</script>'
     )
 

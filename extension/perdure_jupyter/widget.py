@@ -32,6 +32,10 @@ class RunWidget(anywidget.AnyWidget):
     def __init__(self, first: dict[str, Any], receive: Callable[[dict[str, Any]], None]) -> None:
         self.newest = first
         super().__init__()
+        # ipykernel 7 sends a front end's messages to the thread from which the kernel wrote last, which for ours is the
+        # main one; it may be busy with a cell that waits for the very run that somebody wants to cancel. Theirs come in
+        # on a subshell, and can stay there.
+        self.comm._reply_subshell_for = lambda _data, subshell: subshell
         self.on_msg(lambda _widget, content, _buffers: receive(content))
 
     def push(self, message: dict[str, Any]) -> None:

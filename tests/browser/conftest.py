@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,6 +98,28 @@ class Lab:
                 return found.group()
         raise RuntimeError("JupyterLab did not start:\n" + "".join(seen))
 
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """A call of the server's REST API."""
+        request = urllib.request.Request(
+            self.url + path,
+            method=method,
+            headers={"Authorization": f"token {self.token}"},
+            data=None if body is None else json.dumps(body).encode(),
+        )
+        with urllib.request.urlopen(request) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def end_kernels(self) -> None:
+        for session in self.api("GET", "api/sessions"):
+            self.api("DELETE", f"api/sessions/{session['id']}")
+
+    def use_theme(self, name: str) -> None:
+        self.api(
+            "PUT",
+            "lab/api/settings/@jupyterlab/apputils-extension:themes",
+            {"raw": json.dumps({"theme": name})},
+        )
+
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(30)
@@ -127,9 +151,20 @@ class OpenNotebook:
         return self.cell(index).locator(".jp-OutputArea-output")
 
     def start(self, index: int) -> None:
-        """Runs a cell and does not wait for it."""
-        self.cell(index).locator(".jp-InputArea-editor").click()
-        self.page.keyboard.press("Control+Enter")
+        """Runs a cell and does not wait for it. A page that is still being set up swallows keys: then they are sent again."""
+        from playwright.sync_api import expect
+
+        prompt = self.cell(index).locator(".jp-InputPrompt")
+        before = prompt.inner_text()
+        for patience in (3_000, 10_000, 30_000):
+            self.cell(index).locator(".jp-InputArea-editor").click()
+            self.page.keyboard.press("Control+Enter")
+            try:
+                expect(prompt).not_to_have_text(before, timeout=patience)
+                return
+            except AssertionError:
+                continue
+        raise AssertionError(f"cell {index} does not run")
 
     def run(self, index: int) -> None:
         """Runs a cell and waits until it has its number."""
@@ -137,10 +172,9 @@ class OpenNotebook:
         self.finished(index)
 
     def finished(self, index: int) -> None:
-        prompt = self.cell(index).locator(".jp-InputPrompt")
-        self.page.wait_for_function(
-            "node => /\\[\\d+\\]/.test(node.textContent)", arg=prompt.element_handle()
-        )
+        from playwright.sync_api import expect
+
+        expect(self.cell(index).locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]"), timeout=30_000)
 
     def save(self) -> None:
         self.page.keyboard.press("Control+s")
@@ -154,29 +188,65 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab.close()
 
 
-@pytest.fixture
-def open_notebook(
-    lab: Lab, browser: Any, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., OpenNotebook]]:
-    """Writes a notebook of code cells and opens it in a new page; its kernel is ready."""
-    contexts = []
+class Pages:
+    """Opens notebooks, each in a page of its own."""
 
-    def open_it(*cells: str, width: int = 1200, height: int = 900) -> OpenNotebook:
-        name = f"{request.node.name}.ipynb"
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-        nbformat.write(notebook, lab.folder / name)
-        return show(name, width, height)
+    def __init__(self, lab: Lab, browser: Any) -> None:
+        self._lab = lab
+        self._browser = browser
+        self._contexts: list[Any] = []
 
-    def show(name: str, width: int, height: int) -> OpenNotebook:
-        context = browser.new_context(viewport={"width": width, "height": height})
-        contexts.append(context)
+    def show(self, name: str, width: int = 1200, height: int = 900) -> OpenNotebook:
+        context = self._browser.new_context(viewport={"width": width, "height": height})
+        self._contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
-        page.goto(f"{lab.url}doc/tree/{name}?token={lab.token}")
+        page.goto(f"{self._lab.url}doc/tree/{name}?token={self._lab.token}")
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(state="attached")
         return OpenNotebook(page, name)
 
-    yield open_it
-    for context in contexts:
-        context.close()
+    def close(self, screenshots: Path) -> None:
+        """Closes the pages. What they showed last is the first thing to look at when a test failed."""
+        for number, context in enumerate(self._contexts):
+            for page in context.pages:
+                page.screenshot(path=screenshots / f"last-{number}.png")
+            context.close()
+
+
+@pytest.fixture
+def pages(lab: Lab, browser: Any, tmp_path: Path) -> Iterator[Pages]:
+    opened = Pages(lab, browser)
+    yield opened
+    opened.close(tmp_path)
+    lab.end_kernels()
+
+
+@pytest.fixture
+def open_notebook(lab: Lab, pages: Pages, request: pytest.FixtureRequest) -> Callable[..., OpenNotebook]:
+    """Writes a notebook of code cells and opens it in a new page; its kernel is ready."""
+
+    def open_it(*cells: str, width: int = 1200, height: int = 900) -> OpenNotebook:
+        name = re.sub(r"\W+", "-", request.node.name).strip("-") + ".ipynb"
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, lab.folder / name)
+        return pages.show(name, width, height)
+
+    return open_it
+
+
+@pytest.fixture
+def reopen(lab: Lab, pages: Pages) -> Callable[[str], OpenNotebook]:
+    """Ends the kernels and opens a saved notebook in a new page."""
+
+    def open_again(name: str) -> OpenNotebook:
+        lab.end_kernels()
+        return pages.show(name)
+
+    return open_again
+
+
+@pytest.fixture
+def use_theme(lab: Lab) -> Iterator[Callable[[str], None]]:
+    yield lab.use_theme
+    lab.use_theme("JupyterLab Light")

@@ -6,14 +6,13 @@
 const make = (tag, name, text = "") => Object.assign(document.createElement(tag), { className: name, textContent: text });
 
 // A place for the picture and, below it, one for the details of the row that was chosen.
-function stage(root, ask) {
+function stage(root, ask, chosen = null) {
   const picture = make("div", "perdure-picture");
   const panel = make("div", "perdure-details");
   panel.hidden = true;
   panel.setAttribute("role", "region");
   panel.setAttribute("aria-label", "Details");
   root.replaceChildren(picture, panel);
-  let chosen = null;
 
   const find = (id) => picture.querySelector(`[data-event="${CSS.escape(id)}"]`);
   const mark = () => {
@@ -48,6 +47,7 @@ function stage(root, ask) {
   });
 
   return {
+    chosen: () => chosen,
     draw(html) {
       const focused = picture.contains(document.activeElement) ? document.activeElement.dataset.event : undefined;
       const unfolded = picture.querySelector("details")?.open;
@@ -65,6 +65,9 @@ function stage(root, ask) {
   };
 }
 
+// When a run closes, the static picture takes the widget's place at once. What was open there stays open: by run id, the row and when.
+const left = (globalThis.perdureLeft ??= new Map());
+
 // --- without a kernel
 
 export function attach(root, details) {
@@ -72,11 +75,15 @@ export function attach(root, details) {
   if (!image) return;
   image.outerHTML = decodeURIComponent(image.getAttribute("src").replace(/^[^,]*,/, ""));
   const html = root.innerHTML;
-  const view = stage(root, (id) => view.tell(id, details[id] ?? ""));
+  const before = left.get(root.dataset.run);
+  const chosen = before && Date.now() - before.at < 3000 ? before.chosen : null;
+  const view = stage(root, (id) => view.tell(id, details[id] ?? ""), chosen);
   view.draw(html);
 }
 
 // --- with a kernel
+
+const PATIENCE = 10; // seconds without an answer after which the picture says how old it is
 
 function render({ model, el }) {
   const root = make("div", "perdure-run");
@@ -122,24 +129,30 @@ function render({ model, el }) {
     const left = next ? Math.max(0, Math.round((next.at - ahead - Date.now()) / 1000)) : 0;
     clock.textContent = next ? `${next.words} in ${span(left)}` : "";
   };
-  let drawn = 0; // when the last frame came, and how many seconds it is good for
-  let pace = 1;
+  let drawn = 0; // when the last frame came
+  let asked = 0; // when another one was asked for, since then
+  let pace = 1; // for how many seconds a frame is good
   const timer = setInterval(() => {
     tick();
-    const stale = Date.now() - drawn > 1000 * pace;
-    if (stale && !bar.hidden && !document.hidden && root.checkVisibility()) {
-      drawn = Date.now();
-      model.send({ kind: "tick" });
+    const now = Date.now();
+    if (bar.hidden || document.hidden || !root.checkVisibility() || now - Math.max(drawn, asked) < 1000 * pace) return;
+    // The kernel is busy and cannot answer, or it is gone: an old picture must not look like a new one.
+    if (asked > drawn && now - drawn > 1000 * (pace + PATIENCE)) {
+      notice.textContent = `No news from the kernel since ${new Date(drawn).toLocaleTimeString()}.`;
     }
+    asked = now;
+    model.send({ kind: "tick" });
   }, 250);
 
   const show = (frame) => {
     view.draw(frame.picture);
+    if (asked > drawn && notice.textContent.startsWith("No news")) notice.textContent = "";
     drawn = Date.now();
     pace = frame.pace;
     next = frame.next;
     ahead = frame.now - Date.now();
     bar.hidden = !frame.open;
+    if (!frame.open) left.set(frame.run, { chosen: view.chosen(), at: Date.now() });
     tick();
   };
   const receive = (message) => {
