@@ -29,7 +29,10 @@ PAYMENT = """
 
     @perdure.workflow
     async def payment(amount: int) -> dict:
-        return {"charge": await charge(amount)}
+        print("the workflow begins")
+        result = {"charge": await charge(amount)}
+        print("the workflow ends")
+        return result
 """
 INBOX = """
     @workflow.defn(name="inbox")
@@ -83,6 +86,7 @@ def test_output_of_activities_appears_under_the_waiting_cell(
     perdure.start("payment", 2).result()
     printed = capsys.readouterr().out
     assert "charging 2, attempt 1\nINFO asked the bank\ncharging 2, attempt 2\n" in printed
+    assert printed.count("the workflow begins\n") == printed.count("the workflow ends\n") == 1
 
 
 def test_awaiting_a_run_shows_its_output_too(here: Session, capsys: pytest.CaptureFixture[str]) -> None:
