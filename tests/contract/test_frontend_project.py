@@ -162,6 +162,21 @@ def test_an_owner_that_closes_ends_the_lease(host: EngineHost, engine: FakeEngin
     assert engine.project.left.is_set()
 
 
+def test_closing_the_connection_ends_streams_as_the_owners_end_does(host: EngineHost) -> None:
+    async def work(project: RemoteProject) -> None:
+        notices: Any = project.attend("p", adopts=False)
+        await anext(notices)
+        following = asyncio.ensure_future(anext(notices))
+        await asyncio.sleep(0)
+        await project.close()
+        for late in (following, project.pinned("r")):
+            with pytest.raises(ServiceError) as caught:
+                await late
+            assert caught.value.code == Code.UNAVAILABLE
+
+    with_project(host, work)
+
+
 _values = st.recursive(
     st.none()
     | st.booleans()

@@ -5,7 +5,7 @@ It holds until it is lost; `membership.py` then makes another.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -45,7 +45,7 @@ class Connection:
     service_client: ServiceClient
     guard: Callable[[Awaitable[Any]], Awaitable[Any]]
     lost: Callable[[], Awaitable[object]]
-    close: Callable[[], Awaitable[None]]
+    close: Callable[[], Coroutine[Any, Any, None]]
 
     async def connect_client(self, namespace: str = "default", identity: str = "") -> Client:
         """A Temporal client with a gRPC connection of its own, as Workers want one."""

@@ -160,8 +160,13 @@ async def serve(
         server.add_generic_rpc_handlers(tuple(handlers))
         bound = _bind(server, host, port, tls)
         if bound:
-            await server.start()
-            return Server(server, host, bound)
+            started = Server(server, host, bound)
+            try:
+                await server.start()
+            except BaseException:
+                await started.close()
+                raise
+            return started
     raise PerdureError(f"No port of {host} can be bound.", "Check that the address is one of this machine's.")
 
 

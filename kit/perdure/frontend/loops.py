@@ -122,6 +122,16 @@ async def hop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> 
         raise _closed() from None  # not the caller but the loop has been stopped
 
 
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits `work` until it is done, even when the waiting task is cancelled: that takes effect afterwards."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
 async def hop_each(
     loop: asyncio.AbstractEventLoop, source: Callable[[], AsyncIterator[T]]
 ) -> AsyncIterator[T]:

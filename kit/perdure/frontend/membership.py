@@ -33,7 +33,7 @@ from perdure.frontend.codec import PROTOCOL
 from perdure.frontend.connection import Connection, joined_connection, owner_connection
 from perdure.frontend.forks import close_copies, is_file, is_socket_of, refuse_fork, watch_forks
 from perdure.frontend.host import OpenEngine, ServedEngine, real_engine
-from perdure.frontend.loops import LoopThread
+from perdure.frontend.loops import LoopThread, to_the_end
 from perdure.frontend.ownership import Notice, Ownership
 from perdure.frontend.remote import RemoteProject
 from perdure.frontend.roaming import RoamingProject, RoamingServiceClient
@@ -212,7 +212,7 @@ class Membership:
             connection = self.connection
             await connection.lost()
             await self._set(None)
-            await connection.close()
+            await to_the_end(connection.close())
             if connection.role == "owner":
                 self._ownership.release()
                 await asyncio.sleep(_RETRY)
@@ -283,7 +283,7 @@ class Membership:
             self._ownership.announce(served.server.address, served.server.port, token)
             return await owner_connection(served)
         except BaseException:
-            await served.close()
+            await to_the_end(served.close())
             raise
 
     async def _join(self, notice: Notice) -> Connection | None:

@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from perdure import errors
+from perdure.engine.errors import Code, ServiceError
 from perdure.engine.project import Notice
 from perdure.engine.records import Definition, Output, RunRecords
 from perdure.frontend.codec import decode, encode
@@ -48,9 +49,12 @@ class RemoteProject:
     def __init__(self, address: str, token: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._metadata = (("authorization", f"Bearer {token}"),)
+        self._closed = False
         self._leases: dict[str, asyncio.Event] = {}  # of processes that attend; set once the owner knows
 
     async def close(self) -> None:
+        """Ends what is under way with ServiceError UNAVAILABLE, as the end of the owner does."""
+        self._closed = True
         await self._channel.close()
 
     async def presence(self) -> AsyncGenerator[dict[str, Any], None]:
@@ -103,6 +107,8 @@ class RemoteProject:
         return decode(b"".join([chunk async for chunk in self._frames(method, *arguments)]))
 
     async def _frames(self, method: str, *arguments: Any) -> AsyncIterator[bytes]:
+        if self._closed:
+            raise _gone()
         stream: Any = self._channel.unary_stream(f"/{SERVICE}/{method}")
         call = stream(encode(list(arguments)), metadata=self._metadata)
         try:
@@ -110,8 +116,17 @@ class RemoteProject:
                 yield frame
         except grpc.aio.AioRpcError as error:
             raise _original(error) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._closed or task is None or task.cancelling():
+                raise
+            raise _gone() from None  # not the caller but the channel has ended it
         finally:
             call.cancel()
+
+
+def _gone() -> ServiceError:
+    return ServiceError(Code.UNAVAILABLE, "The owner of the project has gone.")
 
 
 def _original(error: grpc.aio.AioRpcError) -> Exception:
