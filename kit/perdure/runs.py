@@ -17,6 +17,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import PerdureError, RunError
+from perdure.run_errors import WaitTimeout as WaitTimeout
+from perdure.run_errors import in_words
 from perdure.session import Session, session
 
 if TYPE_CHECKING:
@@ -37,11 +39,6 @@ if TYPE_CHECKING:
 
 Show = Callable[[str, str], None]  # stream, text
 _AFTERWARDS = 1.0  # seconds that the last printed lines may take after the result
-_COLUMNS = ("id", "run_id", "type", "status", "started", "closed", "took", "events", "task_queue", "version")
-
-
-class WaitTimeout(RunError, TimeoutError):
-    """A run did not end within the time that the caller wanted to wait. It goes on."""
 
 
 class Run:
@@ -203,7 +200,7 @@ class Run:
         )
 
     def _wait(self, work: Any) -> Any:
-        return self.session.wait(_in_words(work, self), f"The wait was interrupted; {self.id} goes on.")
+        return self.session.wait(in_words(work, self), f"The wait was interrupted; {self.id} goes on.")
 
     async def _outcome(self, show: Show, limit: float | None) -> Any:
         """The result, with what is printed meanwhile. On the session's loop."""
@@ -211,7 +208,7 @@ class Run:
         try:
             with self.session.awaiting():
                 async with asyncio.timeout(limit):
-                    return await _in_words(self._handle(self.run_id).result(), self)
+                    return await in_words(self._handle(self.run_id).result(), self)
         except TimeoutError as error:
             if isinstance(error, WaitTimeout):
                 raise
@@ -362,58 +359,10 @@ def runs(
         workflow: only runs of this type.
         limit: rows at most; None for all.
     """
-    terms = [f"({query})"] if query.strip() else []
-    terms += [f"ExecutionStatus = {_quoted(status_word(status))}"] if status else []
-    terms += [f"WorkflowType = {_quoted(workflow)}"] if workflow else []
-    query = " AND ".join(terms)
-    import pandas as pd
+    from perdure.listing import frame_of, list_filter, listed
 
     here = session()
-    rows = here.wait(_in_words(_listed(here, query, limit)))
-    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
-    for column in ("started", "closed"):
-        frame[column] = pd.to_datetime(frame[column], utc=True).dt.tz_localize(None)
-    frame["took"] = frame["closed"] - frame["started"]
-    return frame
-
-
-def status_word(text: str) -> str:
-    """A status as list filters spell it, however it was written: "timed out" is TimedOut. Raises RunError."""
-    from perdure.history.payloads import STATUSES
-
-    plain = {name.lower(): name for name in STATUSES} | {"cancelled": "Canceled", "open": "Running"}
-    found = plain.get(text.lower().replace("_", "").replace(" ", "").replace("-", ""))
-    if found is None:
-        raise RunError(f"There is no status {text!r}.", f"It is one of {', '.join(STATUSES)}.")
-    return found
-
-
-def _quoted(text: str) -> str:
-    doubled = text.replace("'", "''")
-    return f"'{doubled}'"
-
-
-async def _listed(here: Session, query: str, limit: int | None) -> list[tuple[Any, ...]]:
-    from perdure.history.payloads import status_name
-
-    rows = []
-    async for each in here.client.list_workflows(query, limit=limit):
-        version = each.raw_info.versioning_info.versioning_override.pinned.version.build_id
-        status = status_name(int(each.status or 0))
-        times = (each.start_time, each.close_time, None)
-        rows.append(
-            (
-                each.id,
-                each.run_id,
-                each.workflow_type,
-                status,
-                *times,
-                each.history_length,
-                each.task_queue,
-                version,
-            )
-        )
-    return rows
+    return frame_of(here.wait(in_words(listed(here, list_filter(query, status, workflow), limit))))
 
 
 def sql(query: str) -> pd.DataFrame:
@@ -444,48 +393,14 @@ def move(workflow: Any, version: str | None = None) -> pd.DataFrame:
         return [moved async for moved in move_open(here.client, here.project, target)]
 
     columns = ["id", "run_id", "before", "after", "moved", "reason"]
-    rows = [[getattr(moved, column) for column in columns] for moved in here.wait(_in_words(work()))]
+    rows = [[getattr(moved, column) for column in columns] for moved in here.wait(in_words(work()))]
     return pd.DataFrame(rows, columns=columns)
 
 
-async def _in_words(work: Any, about: Run | None = None) -> Any:
-    """Awaits; what the SDK and the engine raise becomes a RunError that says what to do."""
-    from temporalio.client import (
-        RPCError,
-        RPCStatusCode,
-        WorkflowFailureError,
-        WorkflowQueryFailedError,
-        WorkflowUpdateFailedError,
-    )
-
-    from perdure.engine.errors import ServiceError
-    from perdure.history.failures import why
-
-    name = about.id if about is not None else ""
-    try:
-        return await work
-    except WorkflowFailureError as error:
-        records = await about.session.project.read_run(about.id, about.run_id) if about is not None else None
-        text = why(error, records)
-        ended = (
-            f"{name} was {text}" if text.startswith(("cancelled", "terminated")) else f"{name} failed: {text}"
-        )
-        raise RunError(ended, f"perdure.run({name!r}) shows the timeline, .history() the events.") from error
-    except WorkflowQueryFailedError as error:
-        raise RunError(f"{name} did not answer the query: {error}") from error
-    except WorkflowUpdateFailedError as error:
-        raise RunError(f"{name} refused the update: {error.cause}") from error
-    except ServiceError as error:
-        missing = error.code.name == "NOT_FOUND"
-        raise RunError(error.message, "perdure.runs() lists all runs." if missing else "") from error
-    except RPCError as error:
-        missing = error.status == RPCStatusCode.NOT_FOUND
-        raise RunError(error.message, "perdure.runs() lists all runs." if missing else "") from error
-
-
 async def _keep_awake() -> None:
-    """Turns the loop over now and then. ipykernel cancels an awaited cell by tornado's `add_callback`, which does not
-    wake the loop when a signal handler calls it: an idle loop would hear of the interrupt when it wakes next.
+    """Turns the loop over now and then. ipykernel cancels an awaited cell by tornado's `add_callback`,
+    which does not wake the loop when a signal handler calls it: an idle loop would hear of the interrupt
+    when it wakes next.
     """
     while True:  # noqa: ASYNC110  # waking is the point
         await asyncio.sleep(0.1)

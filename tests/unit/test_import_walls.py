@@ -27,6 +27,8 @@ MAY_IMPORT = {
     "session": None,
     "starting": None,
     "runs": None,
+    "run_errors": None,
+    "listing": None,
     "cli": None,
     "testing": None,
 }
