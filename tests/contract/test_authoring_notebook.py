@@ -348,3 +348,19 @@ def test_an_adopting_registry_has_both_versions(notebook: Notebook) -> None:
     loaded = [other.load(item) for item in (first, second)]
     assert first.version != second.version and other.current("workflow", "flow") is None
     assert loaded[0].target is not loaded[1].target
+
+
+def test_temporals_own_calls_take_perdures_definitions(notebook: Notebook, here: Session) -> None:
+    notebook.activity("def charge(x: int, more: int = 1) -> int: return x + more")
+    notebook.workflow(
+        """
+        from datetime import timedelta
+        async def payment(x: int) -> int:
+            five = timedelta(seconds=5)
+            one = await workflow.execute_activity(charge, x, start_to_close_timeout=five)
+            return await workflow.execute_local_activity(charge, args=[one, 10], start_to_close_timeout=five)
+        """
+    )
+    assert notebook.names["payment"].start(2, id="first").result(timeout=30) == 13
+    start = here.client.execute_workflow(notebook.names["payment"].run, 3, id="p", task_queue="perdure")
+    assert here.wait(start) == 14

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_DEFINITION = "__temporal_activity_definition"
 
 
 class ActivityKeywords(TypedDict, total=False):
@@ -85,6 +86,9 @@ class Activity(Generic[P, T]):
         self.declared = declared
         self._overrides = dict(overrides or {})
         functools.update_wrapper(self, function)
+        setattr(
+            self, _DEFINITION, getattr(self.target, _DEFINITION, None)
+        )  # for workflow.execute_activity(charge, ...)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         if not temporalio.workflow.in_workflow():

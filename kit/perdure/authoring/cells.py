@@ -337,8 +337,8 @@ def _prepare(
     if root.kind == "workflow":
         warnings += _check_hazards(captured, roots)
     target, declared = _load(captured, root)
+    root = replace(root, name=temporal_name(target))  # a decorator's name need not be a literal
     if declared is not None:
-        root = Root(root.kind, root.style, root.attribute, declared.name)
         options_json = options_json or declared.declared.to_json()
     elif root.style == "plain":
         options_json = options_json or options.to_json()
@@ -350,7 +350,7 @@ def _prepare(
         else _with_options(captured.version, options_json),
         module=captured.module,
         attribute=captured.attribute,
-        source=captured.source,
+        source=modules.registered_source(captured.module) or captured.source,
         origin=origin,
         options=options_json or "{}",
         defined_time=time.time_ns(),
@@ -363,7 +363,8 @@ def _prepare(
 
 def _load(captured: Captured, root: Root) -> tuple[Any, Activity[..., Any] | Workflow[..., Any] | None]:
     """Imports the module; for a workflow once in the sandbox, too, as a worker will."""
-    modules.register(captured.module, captured.source)
+    if modules.registered_source(captured.module) is None:  # the same version has the same behaviour
+        modules.register(captured.module, captured.source)
     try:
         module = importlib.import_module(captured.module)
         thing = getattr(module, root.attribute)

@@ -31,6 +31,7 @@ def activity_elsewhere(name: str, options: str) -> Callable[[Callable[..., Any]]
     """An activity of another definition: its signature here, its body there; `options` is JSON."""
 
     def decorate(signature: Callable[..., Any]) -> Activity[..., Any]:
+        temporalio.activity.defn(name=name)(signature)
         return Activity(signature, name, ActivityOptions.from_json(options))
 
     return decorate

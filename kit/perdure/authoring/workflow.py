@@ -139,6 +139,15 @@ class Workflow(Generic[P, T]):
             declared = WorkflowOptions.from_json(current.definition.options)
         return declared.override({**self._overrides, **(given or {})})
 
+    @property
+    def run(self) -> Any:
+        """The class's run method, for Temporal's own calls: `client.start_workflow(payment.run, order, ...)`."""
+        if self.target is None:
+            raise AttributeError(
+                f"Workflow {self.name} is defined elsewhere; give its name instead of a method."
+            )
+        return temporalio.workflow._Definition.must_from_class(self.target).run_fn
+
     @functools.cached_property
     def result_type(self) -> Any:
         """The type of the result, as the function's annotations name it where it was written; None
