@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (".perdure/history.duckdb", "timeline.html", "timeline.svg", "work/report.html", "work/ledger.txt")
 
 
+@pytest.mark.timeout(300)
 def test_demo_kills_a_kernel_and_loses_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "DEMO_FOLDER": str(tmp_path / "demo")}
     done = subprocess.run(
@@ -18,7 +21,7 @@ def test_demo_kills_a_kernel_and_loses_nothing(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=115,
+        timeout=280,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

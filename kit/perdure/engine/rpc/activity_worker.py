@@ -134,11 +134,11 @@ def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> Pol
     return response
 
 
-def may_start_eagerly(engine: Engine, run: Run, identity: str) -> bool:
-    """Whether a worker that completed a workflow task may take activities with the answer. Perdure's processes declare what
-    they run, and every one that runs a workflow polls for its activities; a plain SDK worker asks only for what it has."""
-    lease = engine.processes.get(identity)
-    return lease is None or run.ex.version == "" or lease.runs_workflow(run.ex.workflow_type, run.ex.version)
+def may_start_eagerly(engine: Engine, run: Run, scheduled_id: int, identity: str) -> bool:
+    """Whether a worker that completed a workflow task may take an activity with the answer. A perdure process asks for every
+    activity of its queue, also for one that it has not loaded; that one goes the ordinary way, and its definition is adopted."""
+    activity_type = run.ex.activities[scheduled_id].attributes.activity_type.name
+    return engine.processes.accepts_activity(identity, activity_type, run.ex.workflow_type, run.ex.version)
 
 
 def _token(run: Run, activity: Activity) -> bytes:

@@ -171,7 +171,7 @@ async def respond_workflow_task_completed(
     turn = engine.turn(run)
     outcome = completion.complete(turn, request, engine.new_id)
     # the worker's slots are its own business: whatever it asked for eagerly, it has reserved
-    eager = outcome.eager if activity_worker.may_start_eagerly(engine, run, identity) else []
+    eager = [i for i in outcome.eager if activity_worker.may_start_eagerly(engine, run, i, identity)]
     completion.offer_rest(turn, [i for i in outcome.eager if i not in eager])
     engine.commit(turn)
     _answer_queries(run, request.query_results.items())
