@@ -9,7 +9,9 @@ from kernels import Kernel, kernel
 
 VALIDATE = "%%activity\ndef validate(order: dict) -> None:\n    assert order['id'] > 0"
 CHARGE = "%%activity --timeout 30s --retries 0\ndef charge(order: dict) -> str:\n    return f\"charge-{RATE * order['id']}\""
-RECEIPT = "%%activity\ndef send_receipt(order: dict, charge_id: str) -> None:\n    print('receipt', charge_id)"
+RECEIPT = (
+    "%%activity\ndef send_receipt(order: dict, charge_id: str) -> None:\n    print('receipt', charge_id)"
+)
 PAYMENT = """%%workflow
 async def payment(order: dict) -> dict:
     await validate(order)
@@ -115,7 +117,7 @@ def test_cancel_and_terminate(shell: Kernel) -> None:
 
 
 def test_lists_and_histories_are_tables(shell: Kernel) -> None:
-    shell.ok("%workflow start payment --id payment-5 {\"id\": 5}")
+    shell.ok('%workflow start payment --id payment-5 {"id": 5}')
     shell.ok("%workflow result payment-5")
     assert "payment-5" in shell.ok("%workflow list --status completed --workflow payment").result
     assert "payment-5" not in shell.ok("%workflow list --status open").result
@@ -158,7 +160,7 @@ def test_help_shows_options_and_an_example(shell: Kernel, line: str, said: str) 
         ("%workflow start paymnet {}", "Did you mean payment?"),
         ("%workflow start payment --idd x", "Did you mean --id?"),
         ("%workflow start payment yes", 'Write text as "yes"'),
-        ("%workflow start payment '{\"id\": 1}", "never closed"),
+        ('%workflow start payment \'{"id": 1}', "never closed"),
         ("%workflow start payment --execution-timeout soon {}", "soon"),
         ("%workflow start payment --id-reuse-policy never {}", "reject_duplicate"),
         ("%workflow list --status bad", "completed"),
@@ -172,7 +174,9 @@ def test_help_shows_options_and_an_example(shell: Kernel, line: str, said: str) 
         ("%%workflow\nimport time\nasync def x():\n    time.sleep(1)", "line 4: time.sleep(1)"),
     ],
 )
-def test_mistakes_are_answered_in_a_few_lines_that_say_what_to_do(shell: Kernel, code: str, message: str) -> None:
+def test_mistakes_are_answered_in_a_few_lines_that_say_what_to_do(
+    shell: Kernel, code: str, message: str
+) -> None:
     error = shell.run(code).error
     assert message in error
     assert "Traceback" not in error
@@ -189,7 +193,7 @@ def test_warnings_stand_below_with_line_and_remedy(shell: Kernel) -> None:
 
 
 def test_completion_in_the_kernel(shell: Kernel) -> None:
-    shell.ok("%workflow start payment --id pay-9 {\"id\": 9}")
+    shell.ok('%workflow start payment --id pay-9 {"id": 9}')
     assert shell.complete("%workflow sta") == ["start", "status"]
     assert shell.complete("%workflow start pay") == ["payment"]
     assert "pay-9" in shell.complete("%workflow show pay-")
