@@ -3,6 +3,12 @@
 One JSON value a line, each way. Commands: {"do": start | signal | update | result, "id": ..., "n": ...}. For
 each one an acknowledgement leaves only after perdure's own call has returned: what the driver has read, it
 may hold perdure to. Everything else that is printed goes to standard error, the kernel's log.
+
+    chaos_kernel.py FILE EDITION
+
+With EDITION 0 the kernel has only the workflows of `chaos_flows`. Otherwise it also defines the cells below, edited a
+little for each edition, as a person does: open runs stay with the edition that they began with, whose source is then
+in the file only.
 """
 
 from __future__ import annotations
@@ -24,6 +30,24 @@ import chaos_flows  # noqa: E402  # whatever is printed while these are imported
 
 import perdure  # noqa: E402
 
+ACTIVITY_CELL = """
+import asyncio
+from chaos_flows import done, note
+
+async def cell_step(left: int, right: int) -> list:
+    note("begin")
+    await asyncio.sleep(0.05)
+    return done(left + right)
+"""
+WORKFLOW_CELL = """
+EDITION = {edition}
+
+async def edited(length: int) -> list:
+    total = 0
+    for number in range(length):
+        total, _ = await cell_step(total, number)
+    return [total, EDITION]
+"""
 FLOWS: dict[str, Any] = {getattr(each, "name", each.__name__.lower()): each for each in chaos_flows.WORKFLOWS}
 
 
@@ -67,10 +91,23 @@ def obey(command: dict[str, Any]) -> None:
         tell(done=command, answer=answer)
 
 
+def define(edition: int) -> None:
+    """Runs the cells, as the magics do."""
+    from perdure.authoring.cells import define_cell
+
+    namespace: dict[str, Any] = {}
+    define_cell("activity", ACTIVITY_CELL, namespace)
+    define_cell("workflow", WORKFLOW_CELL.format(edition=edition), namespace)
+    FLOWS["edited"] = namespace["edited"]
+
+
 def main() -> None:
+    edition = int(sys.argv[2])
+    if edition:
+        define(edition)
     session = perdure.session(sys.argv[1])
     chaos_flows.told = lambda what: tell(ran=what)
-    tell(ready=session.role, seconds=round(time.monotonic() - began, 3))
+    tell(ready=session.role, cells=bool(edition), seconds=round(time.monotonic() - began, 3))
     with ThreadPoolExecutor(64) as threads:
         for line in sys.stdin:
             threads.submit(obey, json.loads(line))
