@@ -16,6 +16,8 @@ endif
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 export PIP_NO_INPUT := 1
+KILLS ?= 200
+SEED ?= $(shell date +%s)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench chaos lab clean
@@ -37,9 +39,9 @@ lint: .venv/.lint  ## ruff, and mypy --strict on the public packages
 bench: .venv/.bench  ## measures latency, throughput, recovery, memory; beside DBOS and a raw fsync loop
 	$(BIN)/python -m benchmarks
 
-chaos: .venv/.test  ## 200 kills at random instants over running workflows
-	$(BIN)/python tests/crash/chaos.py --kills 200 --pair 60
-	PERDURE_KILLS=200 $(BIN)/python -m pytest tests/crash/test_store_kills.py --timeout 3600
+chaos: .venv/.test  ## 200 kills at random instants over running workflows (KILLS=, SEED=)
+	PERDURE_KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash/test_store_kills.py --timeout 3600
+	$(BIN)/python tests/crash/chaos.py --kills $(KILLS) --pair $$(($(KILLS) * 3 / 10)) --seed $(SEED)
 
 lab: .venv/.lab  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/01_first_workflow.ipynb
