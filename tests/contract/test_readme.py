@@ -51,7 +51,7 @@ def test_readme_example_runs_as_printed(tmp_path: Path) -> None:
     magics = re.findall(r"^    (%workflow .*)$", readme.read_text(encoding="utf-8"), re.MULTILINE)
     assert example and tour and outside and magics
 
-    shown = run_cells([*example, *magics, "import perdure", *tour, *outside], tmp_path)
+    shown = run_cells([*example, *magics, *tour, *outside], tmp_path)
 
     assert shown[len(example) - 1] == "{'charge': 'charge-7'}"
     assert "payment" in shown[-1 - len(outside)]
