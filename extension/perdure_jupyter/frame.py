@@ -20,8 +20,8 @@ from perdure import view
 from perdure.view.parts import Attempt, Kind, Row, State, Timeline
 from perdure.view.words import MILLISECOND, SECOND, duration
 
-DETAILS_LIMIT = 48_000  # characters of details in one static bundle; what failed goes first
-STATIC_ROWS = 60
+STATIC_LIMIT = 90_000  # characters of one picture in a notebook's file, about
+STATIC_ROWS = (60, 40, 25, 15)  # rows of it: the most that fit
 PIXELS = 400  # an idle run is drawn again when its bars have grown by about one in so many
 
 
@@ -119,13 +119,24 @@ def static_bundle(timeline: Timeline) -> dict[str, str]:
 
 def static_html(timeline: Timeline) -> str:
     """A picture that needs nothing, and a script that makes it better where scripts run."""
+    text = ""
+    for rows in STATIC_ROWS:
+        text = _static_html(timeline, rows)
+        if len(text) <= STATIC_LIMIT:
+            break
+    return text
+
+
+def _static_html(timeline: Timeline, rows: int) -> str:
     name = f"perdure-{uuid4().hex}"
-    picture = view.svg(timeline, header=False, max_rows=STATIC_ROWS)
-    fragment = view.html(timeline, max_rows=STATIC_ROWS).replace(picture, _image(timeline, picture))
-    # "</" would end the script; in a JSON string "<\\/" is the same.
-    told = json.dumps(_all_details(timeline), ensure_ascii=False).replace("</", "<\\/")
+    picture = view.svg(timeline, header=False, max_rows=rows)
+    fragment = view.html(timeline, max_rows=rows, max_attempts=2 * rows).replace(
+        picture, _image(timeline, picture)
+    )
+    # A "<" could end the script, or keep it from ending.
+    told = json.dumps(_all_details(timeline, 300 * rows), ensure_ascii=False).replace("<", "\\u003c")
     return (
-        f'<div id="{name}" class="perdure-run" data-run="{timeline.run_id}">{fragment}</div><style>{resource("run.css")}</style>'
+        f'<div id="{name}" class="perdure-run" data-run="{escape(timeline.run_id)}">{fragment}</div><style>{resource("run.css")}</style>'
         f'<script type="module">{resource("run.js")}\nattach(document.getElementById("{name}"), {told});</script>'
     )
 
@@ -134,19 +145,18 @@ def _image(timeline: Timeline, picture: str) -> str:
     height = re.search(r'height="(\d+)"', picture)
     label = escape(f"Timeline of {timeline.workflow_type} {timeline.workflow_id}: {timeline.state}")
     size = f'width="100%" height="{height[1] if height else 300}"'
-    return f'<img class="perdure-image" alt="{label}" {size} src="{_data_url(picture)}">'
+    return f'<img class="perdure-image" alt="{label}" {size} src=\'{_data_url(picture)}\'>'
 
 
 def _data_url(picture: str) -> str:
-    """The drawing as a URL for a double-quoted attribute: only what would end the URL or the attribute is escaped."""
-    escaped = picture.translate({ord(char): f"%{ord(char):02X}" for char in '%#"&\n'})
+    """The drawing as a URL for an attribute in single quotes: only what would end the URL or the attribute is escaped."""
+    escaped = picture.translate({ord(char): f"%{ord(char):02X}" for char in "%#'&\n"})
     return f"data:image/svg+xml;charset=utf-8,{escaped}"
 
 
-def _all_details(timeline: Timeline) -> dict[int, str]:
-    """Details of the rows, those with failures first, as many as fit."""
+def _all_details(timeline: Timeline, room: int) -> dict[int, str]:
+    """Details of the rows, those with failures first, as many as fit into so many characters."""
     kept: dict[int, str] = {}
-    room = DETAILS_LIMIT
     for row in sorted(timeline.rows, key=lambda row: not row.state.failed and len(row.attempts) < 2):
         text = details(timeline, row.event_id)
         if len(text) > room:

@@ -27,6 +27,7 @@ from perdure.frontend.loops import submit
 from perdure_jupyter.frame import details, frame
 
 FRAME = 0.2  # seconds between two frames, at least
+SHARE = 4  # a run that takes long to draw is drawn less often: pauses are so many times as long
 SILENCE = 600.0  # seconds without a word from a front end after which nobody is there
 RETRY = (0.5, 5.0)  # seconds before watching again when the file's owner went
 
@@ -103,8 +104,9 @@ class Follower:
                 async with aclosing(self._session.project.watch(self.workflow_id, self.run_id)) as changes:
                     async for _ in changes:
                         self._records = None
+                        began = time.monotonic()
                         await self._draw()
-                        await asyncio.sleep(FRAME)
+                        await asyncio.sleep(max(FRAME, SHARE * (time.monotonic() - began)))
                 self._records = None
                 if await self._finish():
                     return

@@ -50,9 +50,10 @@ _PAGE = (
 )
 
 
-def html(timeline: Timeline, *, max_rows: int = MAX_ROWS) -> str:
+def html(timeline: Timeline, *, max_rows: int = MAX_ROWS, max_attempts: int = MAX_TABLE) -> str:
     """The timeline as an HTML fragment that needs nothing around it."""
-    return _box(_head(timeline) + svg(timeline, header=False, max_rows=max_rows) + _attempts(timeline))
+    drawing = svg(timeline, header=False, max_rows=max_rows)
+    return _box(_head(timeline) + drawing + _attempts(timeline, max_attempts))
 
 
 def page(*timelines: Timeline, title: str = "") -> str:
@@ -91,17 +92,17 @@ def _head(line: Timeline) -> str:
     )
 
 
-def _attempts(line: Timeline) -> str:
+def _attempts(line: Timeline, limit: int) -> str:
     """Every attempt of every activity, as a table to unfold."""
     rows: list[tuple[Row, Attempt | None]] = []
     for row in line.activities:
         rows += [(row, attempt) for attempt in row.attempts] or [(row, None)]
     if not rows:
         return ""
-    shown = rows[:MAX_TABLE]
+    shown = rows[:limit]
     shown += [
         (row, attempt)
-        for row, attempt in rows[MAX_TABLE:]
+        for row, attempt in rows[limit:]
         if row.state.failed or (attempt is not None and attempt.state.failed)
     ]
     several = len(line.workers) > 1
