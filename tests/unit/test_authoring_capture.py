@@ -415,3 +415,54 @@ def test_an_odd_name_makes_a_module(book: Book) -> None:
     defined = book.activity("def charge(): return 1", name="pay/charge now")
     assert defined.registered[0].definition.module.startswith("perdure_cells.pay_charge_now_")
     assert call(defined) == 1
+
+
+def test_registered_implementations_of_a_generic_function(book: Book) -> None:
+    book.run(
+        """
+        from functools import singledispatch
+        @singledispatch
+        def show(x): return "any"
+        @show.register
+        def _(x: int): return "int"
+        @show.register
+        def _(x: str): return "str"
+        """
+    )
+    assert call(book.activity("def charge(): return [show(x) for x in (1, 'a', 2.0)]")) == [
+        "int",
+        "str",
+        "any",
+    ]
+
+
+def test_a_table_of_functions_comes_as_its_text(book: Book) -> None:
+    book.run("def double(x): return x * 2\nTABLE = {'double': double, 'same': lambda x: x}")
+    assert call(book.activity("def charge(x): return TABLE['double'](x) + TABLE['same'](x)"), 2) == 6
+    book.run("TABLE = {'made': (lambda n: lambda x: x + n)(3)}")
+    assert "lambda whose source is not known" in refusal(book, "activity", "def charge(x): return TABLE")
+
+
+def test_modules_that_need_no_import_are_bound_in_the_notebook_as_well(book: Book) -> None:
+    book.activity("async def nap():\n    await asyncio.sleep(0)\n    return activity.in_activity()")
+    assert book.names["asyncio"].run(book.names["nap"]()) is False
+
+
+def test_module_variables_that_a_function_sets(book: Book) -> None:
+    defined = book.activity("def charge():\n    global COUNT\n    COUNT = 4\n    return COUNT")
+    assert call(defined) == 4
+
+
+def test_a_missing_package_is_named(book: Book) -> None:
+    message = refusal(
+        book, "activity", "import no_such_package_here\ndef charge(): return no_such_package_here.x"
+    )
+    assert "%pip install no_such_package_here" in message
+
+
+def test_overloads_and_conditional_definitions_stay_together(book: Book) -> None:
+    book.run("try:\n    import no_such_package_here as js\nexcept ImportError:\n    import json as js")
+    defined = book.activity(
+        "if js:\n    def _dump(x): return js.dumps(x)\nelse:\n    def _dump(x): return None\ndef charge(x): return _dump(x)"
+    )
+    assert call(defined, [1]) == "[1]"

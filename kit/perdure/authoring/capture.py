@@ -22,7 +22,7 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ from perdure.errors import DefinitionError
 IMPLIED = {"asyncio": "asyncio", "workflow": "temporalio.workflow", "activity": "temporalio.activity"}
 """Modules that a cell may use without importing them, when the notebook has nothing else under these names."""
 
+_OF_IPYTHON = {"display": ("IPython.display", "display")}
 _PROVIDED = names.BUILTINS - {"display", "get_ipython", "exit", "quit"}
 _SECRET = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -100,6 +101,8 @@ class _Capture:
         self._looked_up: dict[str, Any] = {}
         self._warnings: list[str] = []
         self._references: list[Any] = []
+        self._implied: list[str] = []
+        self._written: set[str] = set()  # module variables that functions assign
 
     def run(self) -> Captured:
         root = self._root
@@ -128,6 +131,7 @@ class _Capture:
             looked_up=self._looked_up,
             warnings=tuple(self._warnings),
             references=tuple(self._references),
+            implied=tuple(self._implied),
         )
 
     # --- from a name to what it stands for
@@ -151,7 +155,10 @@ class _Capture:
                 return
             elif name in IMPLIED:
                 self._import(name, IMPLIED[name], "")
-            elif not use.tolerant:
+                self._implied.append(name)
+            elif name in _OF_IPYTHON:
+                self._import(name, *_OF_IPYTHON[name])
+            elif not use.tolerant and name not in self._written:
                 importing = f", or write `import {name}`" if name in sys.stdlib_module_names else ""
                 remedy = f"Run the cell that defines {name} first{importing}."
                 raise NotDurable("not defined in the notebook", remedy)
@@ -266,7 +273,8 @@ class _Capture:
     def _code(self, found: Iterable[Found]) -> None:
         for item in found:
             own = tuple(dict.fromkeys(name for name, _ in names.bound([item.statement])))
-            found_uses = names.uses([item.statement], deferred_annotations=item.text.deferred).uses
+            looked_up = names.uses([item.statement], deferred_annotations=item.text.deferred)
+            self._written.update(name for name, _ in looked_up.global_writes)
             self._add(
                 Part(
                     role="code",
@@ -274,7 +282,7 @@ class _Capture:
                     source=item.text.segment(item.statement),
                     normal=normalised([item.statement]),
                     statements=[item.statement],
-                    uses=found_uses,
+                    uses=looked_up.uses,
                     text=item.text,
                 )
             )
@@ -303,11 +311,20 @@ class _Capture:
             return self._statement(name, value)
         own = [bound for bound, _ in names.bound([found.statement])]
         if name in own:
-            return self._code([found])
+            self._code([found])
+            return self._dispatched(value)
         if isinstance(found.statement, _DEFINITIONS) and own and self._same(own[0], value):
             self._resolve_name(own[0])
             return self._add_constant(name, own[0], value)
         raise self._no_source(value)
+
+    def _dispatched(self, value: Any) -> None:
+        """The implementations that `@value.register` added to a `functools.singledispatch` function."""
+        implementations = getattr(value, "registry", None) if hasattr(value, "dispatch") else None
+        for function in (implementations or {}).values():
+            found = self._notebook.definition(function)
+            if found is not None and inspect.unwrap(value).__code__ is not function.__code__:
+                self._code([found])
 
     def _same(self, name: str, value: Any) -> bool:
         return self._notebook.namespace.get(name) is value
@@ -398,8 +415,16 @@ class _Capture:
     # --- constants
 
     def _constant(self, name: str, value: Any) -> None:
-        self._add_constant(name, express(value, self), value)
         self._constants[name] = value
+        try:
+            self._add_constant(name, express(value, self), value)
+        except NotDurable:
+            found = self._notebook.assignment(
+                name
+            )  # a table of functions, say: its text is as good as its value
+            if found is None or not _is_display(found.statement):
+                raise
+            self._code([found])
         if isinstance(value, str) and _SECRET.search(name):
             self._warnings.append(
                 f"The value of {name} becomes part of the definition, and is kept in the history file as text;"
@@ -475,6 +500,22 @@ def _replaces_builtin(name: str, value: Any) -> bool:
     return (
         callable(value) and name in names.BUILTINS and inspect.unwrap(value) is getattr(builtins, name, None)
     )
+
+
+def _is_display(statement: ast.stmt) -> bool:
+    """Whether an assignment only puts things together, so that executing it again makes the same value."""
+    value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+    if not isinstance(value, ast.Dict | ast.List | ast.Tuple | ast.Set):
+        return False
+    parts = [part for item in ast.iter_child_nodes(value) for part in _outside_functions(item)]
+    return not any(isinstance(part, ast.Call | ast.Await) for part in parts)
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    if not isinstance(node, ast.Lambda):
+        yield node
+        for child in ast.iter_child_nodes(node):
+            yield from _outside_functions(child)
 
 
 def _is_literal(statement: ast.stmt) -> bool:

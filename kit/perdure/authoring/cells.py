@@ -33,7 +33,7 @@ from temporalio.workflow import _Definition as _WorkflowDefinition
 
 from perdure.authoring import modules, names, sandbox
 from perdure.authoring.activity import Activity, make_activity
-from perdure.authoring.capture import Root, capture
+from perdure.authoring.capture import IMPLIED, Root, capture
 from perdure.authoring.declaring import kind_of, register_if_new, temporal_name
 from perdure.authoring.hazards import Hazard, find_hazards
 from perdure.authoring.notebook import Notebook, Text
@@ -125,6 +125,8 @@ def define_cell(
     _check_statements(kind, cell)
 
     prepared = [_prepare(root, cell, roots, namespace, parsed, origin) for root in roots]
+    for name in (name for item in prepared for name in item.implied):
+        namespace.setdefault(name, importlib.import_module(IMPLIED[name]))
     objects = _execute(cell, file, namespace)
     for root, item in zip(roots, prepared, strict=True):
         objects[root.attribute] = _bindable(root, objects[root.attribute], parsed, item.registered)
@@ -319,6 +321,7 @@ class _Prepared:
     warnings: tuple[str, ...]
     kept: _Kept
     references: tuple[Any, ...]
+    implied: tuple[str, ...]
 
 
 def _prepare(
@@ -356,9 +359,8 @@ def _prepare(
         defined_time=time.time_ns(),
     )
     kept = _Kept(root, cell, tuple(roots), namespace, options_json, origin, executed, captured.looked_up)
-    return _Prepared(
-        Registered(definition, target), tuple(warnings), kept, (*captured.references, *_imported(captured))
-    )
+    references = (*captured.references, *_imported(captured))
+    return _Prepared(Registered(definition, target), tuple(warnings), kept, references, captured.implied)
 
 
 def _load(captured: Captured, root: Root) -> tuple[Any, Activity[..., Any] | Workflow[..., Any] | None]:
@@ -375,9 +377,11 @@ def _load(captured: Captured, root: Root) -> tuple[Any, Activity[..., Any] | Wor
         raise
     except Exception as error:
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+        remedy = "It and what it uses were executed as a module of their own, as other processes will; that failed."
+        if isinstance(cause, ModuleNotFoundError):
+            remedy = f"Install it in this environment: %pip install {cause.name}"
         raise DefinitionError(
-            f"{root.kind} {root.name} cannot be loaded: {type(cause).__name__}: {cause}",
-            "Its cell and what it uses from the notebook were executed as a module of their own, and that failed.",
+            f"{root.kind} {root.name} cannot be loaded: {type(cause).__name__}: {cause}", remedy
         ) from error
     return target, thing if isinstance(thing, Activity | Workflow) and root.style == "perdure" else None
 

@@ -66,6 +66,7 @@ class Captured:
         looked_up: what the namespace had under each name that was looked up there.
         warnings: what the author should know.
         references: the definitions with Temporal's own decorators that it uses.
+        implied: modules that it uses without having imported them.
     """
 
     kind: str
@@ -79,6 +80,7 @@ class Captured:
     looked_up: Mapping[str, Any]
     warnings: tuple[str, ...]
     references: tuple[Any, ...] = ()
+    implied: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:

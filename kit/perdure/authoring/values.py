@@ -348,7 +348,14 @@ _EXPLANATIONS: list[tuple[Callable[[Any], bool], _Answer]] = [
         lambda value: (f"a numpy {type(value).__name__}", "Convert it to a Python value: x = x.item()."),
     ),
     (
-        lambda value: _package(value) in _IN_MEMORY,
+        lambda value: isinstance(value, datetime.datetime | datetime.timedelta),
+        lambda value: (
+            f"a {_package(value)} {type(value).__name__}",
+            "Convert it to a Python value: x = x.to_pydatetime() or x.to_pytimedelta().",
+        ),
+    ),
+    (
+        lambda value: _package(value) in _IN_MEMORY and (hasattr(value, "shape") or hasattr(value, "__len__")),
         lambda value: (
             f"a {_package(value)} {type(value).__name__} in memory",
             "Load it in an activity, or pass the path of a file that holds it.",
