@@ -328,3 +328,17 @@ async def test_an_update_of_a_closed_run_is_not_found(d: Driver) -> None:
     with pytest.raises(ServiceError, match="already completed") as missed:
         await asked
     assert missed.value.code == Code.NOT_FOUND
+
+
+@in_engine
+async def test_a_query_that_comes_in_the_instant_in_which_the_task_completes_is_answered(d: Driver) -> None:
+    await d.start()
+    task = await d.workflow_task()
+    with d.clock.held():
+        asked = asyncio.create_task(d.call("QueryWorkflow", query()))
+        await asyncio.sleep(0)  # it has begun to wait, and nothing else has run
+        await d.complete(task)
+        direct = await asyncio.wait_for(d.workflow_task(), 5)
+        assert direct.query.query_type == "total"
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)

@@ -60,6 +60,11 @@ class Run:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set at the next change. Take it before anything else may run, or that change is missed."""
+        return self._changed
+
     async def change(self, seconds: float | None = None) -> bool:
         """Waits for the next change; False after `seconds` without one."""
         try:

@@ -69,7 +69,7 @@ async def _ask(engine: Engine, run: Run, query: Query) -> RespondQueryTaskComple
 
 
 async def _answer_or_change(run: Run, query: Query) -> None:
-    changed = asyncio.create_task(run.change())
+    changed = asyncio.create_task(run.changed.wait())
     waiting: set[asyncio.Future[Any]] = {query.answer, changed}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
