@@ -17,13 +17,12 @@ cell is captured while the cell runs; there the namespace comes before the cell'
 from __future__ import annotations
 
 import ast
-import builtins
 import inspect
 import re
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from perdure.authoring import modules, names
@@ -31,8 +30,17 @@ from perdure.authoring.activity import Activity
 from perdure.authoring.declaring import kind_of, temporal_name
 from perdure.authoring.names import Use
 from perdure.authoring.notebook import Found, Notebook, Text
+from perdure.authoring.origins import (
+    MISSING,
+    importable,
+    is_display,
+    is_literal,
+    no_source,
+    replaces_builtin,
+)
 from perdure.authoring.parts import Captured, Imports, Part, assemble, normalised, ordered, version_of
 from perdure.authoring.references import activity_signature, class_signature, function_signature
+from perdure.authoring.roots import Root
 from perdure.authoring.values import NotDurable, explain, express
 from perdure.authoring.workflow import Workflow
 from perdure.errors import DefinitionError
@@ -44,23 +52,6 @@ _OF_IPYTHON = {"display": ("IPython.display", "display")}
 _PROVIDED = names.BUILTINS - {"display", "get_ipython", "exit", "quit"}
 _SECRET = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A definition in a cell.
-
-    Attributes:
-        kind: "workflow" or "activity".
-        style: "plain" for an undecorated function, "perdure" or "temporal" by its decorator.
-        attribute: the name that it has in the cell.
-        name: Temporal's type name.
-    """
-
-    kind: str
-    style: Literal["plain", "perdure", "temporal"]
-    attribute: str
-    name: str
 
 
 def capture(
@@ -148,16 +139,16 @@ class _Capture:
         try:
             if self._from_cell(name):
                 return
-            if name in namespace and not _replaces_builtin(name, namespace[name]):
+            if name in namespace and not replaces_builtin(name, namespace[name]):
                 self._looked_up[name] = namespace[name]
                 self._from_namespace(name, namespace[name], use)
             elif name in _PROVIDED:
                 return
             elif name in IMPLIED:
-                self._import(name, IMPLIED[name], "")
+                self._imports.bind(name, IMPLIED[name], "")
                 self._implied.append(name)
             elif name in _OF_IPYTHON:
-                self._import(name, *_OF_IPYTHON[name])
+                self._imports.bind(name, *_OF_IPYTHON[name])
             elif not use.tolerant and name not in self._written:
                 importing = f", or write `import {name}`" if name in sys.stdlib_module_names else ""
                 remedy = f"Run the cell that defines {name} first{importing}."
@@ -193,7 +184,7 @@ class _Capture:
         if self._executed and not any(isinstance(item, _DEFINITIONS) for item in statements):
             if name in self._notebook.namespace:
                 return False
-            if not all(_is_literal(item) for item in statements):
+            if not all(is_literal(item) for item in statements):
                 raise NotDurable(
                     "assigned further down in the cell", "Move the assignment above the function."
                 )
@@ -206,7 +197,7 @@ class _Capture:
         if isinstance(value, types.ModuleType):
             self._module(name, value, use)
         elif (place := self._imported(name, value)) is not None:
-            self._import(name, *place)
+            self._imports.bind(name, *place)
         elif isinstance(value, Activity | Workflow) or kind_of(value):
             self._defined_in_notebook(name, value)
         elif isinstance(value, type) or inspect.isroutine(value) or hasattr(value, "__wrapped__"):
@@ -223,27 +214,16 @@ class _Capture:
         if own == "__main__" or getattr(module, "__spec__", None) is None:
             raise NotDurable(*explain(module))
         if own != name:
-            self._import(name, own, "")
+            self._imports.bind(name, own, "")
         else:
-            self._imports.add(f"import {own}", name, own, standard=_is_standard(own))
+            self._imports.add(f"import {own}", name, own, standard=modules.is_standard(own))
         inner: Any = module
         for attribute in use.attributes:  # `import xml` alone does not make xml.etree known
             inner = getattr(inner, attribute, None)
             own = f"{own}.{attribute}"
             if not isinstance(inner, types.ModuleType) or sys.modules.get(own) is not inner:
                 break
-            self._imports.add(f"import {own}", name, module.__name__, standard=_is_standard(own))
-
-    def _import(self, name: str, module: str, attribute: str) -> None:
-        if not attribute:
-            parent, _, last = module.rpartition(".")
-            line = f"import {module}" + (f" as {name}" if name != module else "")
-            if parent and last == name:
-                line = f"from {parent} import {name}"
-        else:
-            line = f"from {module} import {attribute}" + (f" as {name}" if name != attribute else "")
-        meaning = f"{module}.{attribute}" if attribute else module
-        self._imports.add(line, name, meaning, standard=_is_standard(module))
+            self._imports.add(f"import {own}", name, module.__name__, standard=modules.is_standard(own))
 
     def _import_statement(self, name: str, statement: ast.stmt) -> None:
         for alias in statement.names if isinstance(statement, ast.Import | ast.ImportFrom) else ():
@@ -251,18 +231,18 @@ class _Capture:
                 if statement.level:
                     raise NotDurable("imported relatively", "Import it by the full name of its package.")
                 if (alias.asname or alias.name) == name and statement.module != "__future__":
-                    self._import(name, statement.module or "", alias.name)
+                    self._imports.bind(name, statement.module or "", alias.name)
             elif alias.asname == name:
-                self._import(name, alias.name, "")
+                self._imports.bind(name, alias.name, "")
             elif not alias.asname and alias.name.partition(".")[0] == name:
-                self._imports.add(f"import {alias.name}", name, name, standard=_is_standard(name))
+                self._imports.add(f"import {alias.name}", name, name, standard=modules.is_standard(name))
 
     def _imported(self, name: str, value: Any) -> tuple[str, str] | None:
         """(module, attribute) of an import that gives the very object: the notebook's own, or where it is defined."""
         for module, attribute in self._notebook.imported(name):
             found = sys.modules.get(f"{module}.{attribute}" if attribute else module)
             if found is value or (
-                attribute and getattr(sys.modules.get(module), attribute, _MISSING) is value
+                attribute and getattr(sys.modules.get(module), attribute, MISSING) is value
             ):
                 return module, attribute
         place = importable(value)
@@ -293,7 +273,7 @@ class _Capture:
             if known is None:
                 self._parts[name] = part
             elif known is not part and known.role == "code" and part.role == "code":
-                _join(known, part)
+                known.join(part)
                 part = known
         if part not in self._todo:
             self._todo.append(part)
@@ -316,7 +296,7 @@ class _Capture:
         if isinstance(found.statement, _DEFINITIONS) and own and self._same(own[0], value):
             self._resolve_name(own[0])
             return self._add_constant(name, own[0], value)
-        raise self._no_source(value)
+        raise no_source(value)
 
     def _dispatched(self, value: Any) -> None:
         """The implementations that `@value.register` added to a `functools.singledispatch` function."""
@@ -335,28 +315,8 @@ class _Capture:
         if found is None or (
             not isinstance(value, type) and type(value).__module__ not in ("typing", "typing_extensions")
         ):
-            raise self._no_source(value)
+            raise no_source(value)
         self._code([found])
-
-    def _no_source(self, value: Any) -> NotDurable:
-        if inspect.ismethod(value):
-            return NotDurable(
-                f"a method of {type(value.__self__).__name__} object",
-                "Create the object inside the function and call its method there.",
-            )
-        if getattr(value, "__name__", "") == "<lambda>":
-            return NotDurable(
-                "a lambda whose source is not known", "Write it as a function with def, in a cell."
-            )
-        if getattr(value, "__closure__", None):
-            return NotDurable(
-                f"a function made inside another one ({value.__qualname__})",
-                "Write it with def at the top level of a cell, or make it inside the function that uses it.",
-            )
-        if isinstance(value, type) or inspect.isroutine(value):
-            what = "class" if isinstance(value, type) else "function"
-            return NotDurable(f"a {what} whose source is not known", "Define it in a cell or in a .py file.")
-        return NotDurable(*explain(value))
 
     def _resolve_name(self, name: str) -> None:
         if name in self._parts or name in self._imports.meaning:
@@ -422,7 +382,7 @@ class _Capture:
             found = self._notebook.assignment(
                 name
             )  # a table of functions, say: its text is as good as its value
-            if found is None or not _is_display(found.statement):
+            if found is None or not is_display(found.statement):
                 raise
             self._code([found])
         if isinstance(value, str) and _SECRET.search(name):
@@ -439,7 +399,7 @@ class _Capture:
     def module(self, name: str) -> str:
         """`values.Writer`: a standard module for an expression."""
         alias = "_" + name.replace(".", "_")
-        self._imports.add(f"import {name} as {alias}", alias, name, standard=_is_standard(name))
+        self._imports.add(f"import {name} as {alias}", alias, name, standard=modules.is_standard(name))
         return alias
 
     def reference(self, thing: Any) -> str:
@@ -454,83 +414,10 @@ class _Capture:
                 "Run the cell that makes it again, after that one.",
             )
         if own not in self._notebook.namespace:
-            raise self._no_source(thing)
+            raise no_source(thing)
         self._resolve_name(own)
         return str(own)
 
     def _reference_to(self, place: tuple[str, str]) -> str:
         module, attribute = place
         return attribute if module == "builtins" else f"{self.module(module)}.{attribute}"
-
-
-_MISSING = object()
-
-
-def importable(value: Any) -> tuple[str, str] | None:
-    """(module, qualified name) under which other processes can import the very object; None if they cannot."""
-    module, path = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(path, str) or module == "__main__":
-        return None
-    if modules.is_cell_module(module) or "<" in path:
-        return None
-    return _found_in(module, path, value)
-
-
-def _found_in(module: str, path: str, value: Any) -> tuple[str, str] | None:
-    """The shortest public name: `pathlib.Path` rather than the private module that defines it."""
-    names_of = module.split(".")
-    for count in range(1, len(names_of) + 1):
-        candidate = sys.modules.get(".".join(names_of[:count]))
-        if getattr(candidate, "__spec__", None) is None and candidate is not builtins:
-            continue
-        inner: Any = candidate
-        for part in path.split("."):
-            inner = getattr(inner, part, _MISSING)
-        if inner is value:
-            return ".".join(names_of[:count]), path
-    return None
-
-
-def _is_standard(module: str) -> bool:
-    return module.partition(".")[0] in sys.stdlib_module_names or module.partition(".")[0] == "builtins"
-
-
-def _replaces_builtin(name: str, value: Any) -> bool:
-    """IPython puts an `open` of its own into the namespace, which wraps Python's."""
-    return (
-        callable(value) and name in names.BUILTINS and inspect.unwrap(value) is getattr(builtins, name, None)
-    )
-
-
-def _is_display(statement: ast.stmt) -> bool:
-    """Whether an assignment only puts things together, so that executing it again makes the same value."""
-    value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-    if not isinstance(value, ast.Dict | ast.List | ast.Tuple | ast.Set):
-        return False
-    parts = [part for item in ast.iter_child_nodes(value) for part in _outside_functions(item)]
-    return not any(isinstance(part, ast.Call | ast.Await) for part in parts)
-
-
-def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    if not isinstance(node, ast.Lambda):
-        yield node
-        for child in ast.iter_child_nodes(node):
-            yield from _outside_functions(child)
-
-
-def _is_literal(statement: ast.stmt) -> bool:
-    value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-    try:
-        ast.literal_eval(value if value is not None else ast.Name("x", ast.Load()))
-    except ValueError:
-        return False
-    return True
-
-
-def _join(first: Part, second: Part) -> None:
-    """Two statements that bind the same name (overloads, try/except) stay together, in their order."""
-    first.names = tuple(dict.fromkeys([*first.names, *second.names]))
-    first.source = f"{first.source}\n{second.source}"
-    first.normal = f"{first.normal}\n{second.normal}"
-    first.statements = [*first.statements, *second.statements]
-    first.uses = [*first.uses, *second.uses]

@@ -48,6 +48,10 @@ def is_cell_module(module: str) -> bool:
     return module == PACKAGE or module.startswith(PACKAGE + ".")
 
 
+def is_standard(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names or module.partition(".")[0] == "builtins"
+
+
 def file_name(module: str) -> str:
     """What tracebacks show as the file: `<perdure payment 3f2a9c01d2e4>`."""
     name, _, version = module.removeprefix(PACKAGE + ".").rpartition("_")

@@ -40,6 +40,14 @@ class Part:
     uses: Sequence[Use] = ()
     text: Text | None = None
 
+    def join(self, other: Part) -> None:
+        """Two statements that bind the same name (overloads, try/except) stay together, in their order."""
+        self.names = tuple(dict.fromkeys([*self.names, *other.names]))
+        self.source = f"{self.source}\n{other.source}"
+        self.normal = f"{self.normal}\n{other.normal}"
+        self.statements = [*self.statements, *other.statements]
+        self.uses = [*self.uses, *other.uses]
+
 
 @dataclass(slots=True)
 class Imports:
@@ -52,6 +60,18 @@ class Imports:
     def add(self, line: str, name: str, meaning: str, *, standard: bool) -> None:
         (self.standard if standard else self.others).add(line)
         self.meaning[name] = meaning
+
+    def bind(self, name: str, module: str, attribute: str) -> None:
+        """Imports `attribute` of `module`, or the module itself when it is "", as `name`."""
+        if not attribute:
+            parent, _, last = module.rpartition(".")
+            line = f"import {module}" + (f" as {name}" if name != module else "")
+            if parent and last == name:
+                line = f"from {parent} import {name}"
+        else:
+            line = f"from {module} import {attribute}" + (f" as {name}" if name != attribute else "")
+        meaning = f"{module}.{attribute}" if attribute else module
+        self.add(line, name, meaning, standard=modules.is_standard(module))
 
 
 @dataclass(frozen=True)
