@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def _worker(line: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path.cwd()))
     for module in line.modules:
         _import(module)
+    began = datetime.now(UTC).replace(tzinfo=None)
     opened = _open(line, worker=True)
     assert opened.worker is not None
     stop = threading.Event()
@@ -64,7 +66,7 @@ def _worker(line: argparse.Namespace) -> int:
     opened.worker.need()
     print(f"working for {opened.path} ({opened.role}, {opened.address}); Ctrl-C ends it", flush=True)
     if line.until_idle:
-        return _until_idle(opened)
+        return _until_idle(opened, began)
     try:
         stop.wait()
     except KeyboardInterrupt:
@@ -73,12 +75,14 @@ def _worker(line: argparse.Namespace) -> int:
     return 0
 
 
-def _until_idle(opened: Any) -> int:
-    """Waits for every run that is open now; 1 if one of them fails."""
+def _until_idle(opened: Any, began: datetime) -> int:
+    """Waits for every run that was open when the worker began; 1 if one of them fails."""
     from perdure.runs import Run, runs
 
     failed = 0
-    frame = runs(status="running")
+    frame = runs(limit=None)
+    open_then = frame["closed"].isna() | (frame["closed"] >= began)  # some end before they can be listed
+    frame = frame[open_then]
     for workflow_id, run_id in zip(frame["id"].tolist(), frame["run_id"].tolist(), strict=True):
         try:
             Run(workflow_id, run_id, session=opened).result()
