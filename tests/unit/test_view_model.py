@@ -111,6 +111,17 @@ def test_a_run_whose_kernel_died_waits_for_the_next_one():
     assert "perdure worker" in at(run.records, 60.0).remedy
 
 
+def test_a_run_that_failed_with_its_kernel_is_not_told_to_be_faster():
+    run = Builder()
+    run.task(0.01)
+    charge = run.schedule("charge", 0.1, max_attempts=1)
+    died = runs.timeout(TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE)
+    run.attempt(charge, 1, 0.2, 3.0, "lost", died)
+    run.event("ACTIVITY_TASK_TIMED_OUT", 3.0, failure=died, scheduled_event_id=charge, started_event_id=0)
+    line = at(run.fail(3.1, charge, died), 4.0)
+    assert "had its effect before its process died" in line.remedy
+
+
 def test_a_process_is_one_however_many_leases_it_took():
     run = Builder()
     run.task(0.01)

@@ -86,6 +86,8 @@ def _gave_up(row: Row) -> str:
 def _remedy(row: Row) -> str:
     if row.kind is Kind.CHILD:
         return f"Look at {shorten(row.workflow_id or row.name, 60)}, fix it, then start this run again."
+    if row.attempts and row.attempts[-1].state is State.LOST:
+        return f"Look whether {_name(row)} had its effect before its process died; then start the run again."
     if row.state is State.TIMED_OUT:
         return f"Give {_name(row)} more time, or make it faster; then start the run again."
     why = "no attempt was left" if row.max_attempts and row.tries >= row.max_attempts else ""
