@@ -57,8 +57,10 @@ class Driver:
         request.task_queue.name = request.task_queue.name or QUEUE
         return str((await self.call("StartWorkflowExecution", request)).run_id)
 
-    async def workflow_task(self, queue: str = QUEUE) -> PollWorkflowTaskQueueResponse:
-        request = PollWorkflowTaskQueueRequest(namespace="default", identity="worker")
+    async def workflow_task(
+        self, queue: str = QUEUE, identity: str = "worker"
+    ) -> PollWorkflowTaskQueueResponse:
+        request = PollWorkflowTaskQueueRequest(namespace="default", identity=identity)
         request.task_queue.name = queue
         return await self.call("PollWorkflowTaskQueue", request)  # type: ignore[no-any-return]
 

@@ -26,6 +26,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine.errors import Code, ServiceError
 from perdure.engine.protos import SECOND
+from perdure.engine.records import Definition
 
 
 async def fail(d: Driver, token: bytes) -> None:
@@ -81,6 +82,37 @@ async def test_an_unanswered_task_times_out_and_its_answer_is_refused(d: Driver)
     with pytest.raises(ServiceError, match="Workflow task not found") as refused:
         await d.complete(stale)
     assert refused.value.code == Code.NOT_FOUND
+
+
+@in_engine
+async def test_a_task_lost_with_its_process_is_no_failure_of_the_workflow(d: Driver) -> None:
+    """Kernels are killed; a run that happened to be thinking then must not look as if its code were broken."""
+    await d.start()
+    for number in range(4):
+        process = f"perdure-1-{number:08x}@elsewhere"
+        lease = d.engine.processes.attend(process, True)
+        d.engine.declared(process, [Definition("workflow", "Flow", "", "m", "Flow", "")])
+        assert (await d.workflow_task(identity=process)).attempt == 1
+        d.engine.leave(lease)
+    task = d.run().ex.task
+    assert task is not None and (task.attempt, d.run().ex.task_failures) == (1, 0)
+    assert (await d.names())[2:5] == ["WorkflowTaskStarted", "WorkflowTaskTimedOut", "WorkflowTaskScheduled"]
+    survivor = await d.crash()
+    assert survivor.run().ex.task_failures == 0
+    assert (await survivor.workflow_task()).attempt == 1
+
+
+@in_engine
+async def test_a_failing_task_lost_with_its_process_keeps_its_attempt(d: Driver) -> None:
+    await d.start()
+    await fail(d, (await d.workflow_task()).task_token)
+    process = "perdure-1-00000000@elsewhere"
+    lease = d.engine.processes.attend(process, True)
+    d.engine.declared(process, [Definition("workflow", "Flow", "", "m", "Flow", "")])
+    assert (await d.workflow_task(identity=process)).attempt == 2
+    d.engine.leave(lease)
+    assert d.run().ex.task_failures == 1
+    assert (await d.workflow_task()).attempt == 2
 
 
 @in_engine

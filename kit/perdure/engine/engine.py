@@ -34,7 +34,7 @@ from perdure.engine.turn import (
     OfferTask,
     Turn,
 )
-from perdure.engine.workflow_tasks import flush_buffer, schedule_task, time_out_task, unstick
+from perdure.engine.workflow_tasks import flush_buffer, lose_task, schedule_task, unstick
 from perdure.errors import StoreError
 
 log = logging.getLogger("perdure.engine")
@@ -269,14 +269,15 @@ class Engine:
     def retry_failing(self, workflow_types: set[str]) -> None:
         """Open runs of these types whose workflow task failed are tried now, not when the started attempt times out."""
         for run in self.runs.open():
-            if run.ex.workflow_type in workflow_types and run.ex.task_failures and run.ex.task is not None:
+            task = run.ex.task
+            if run.ex.workflow_type in workflow_types and task and (run.ex.task_failures or task.attempt > 1):
                 self.retry_now(run)
 
     def retry_now(self, run: Run) -> None:
-        """Ends the pending attempt of a failing workflow task, so that the next one is offered at once."""
+        """Ends the started attempt of a workflow task, so that it is offered again at once."""
         turn = self.turn(run)
         if run.ex.task is not None and run.ex.task.started:
-            time_out_task(turn)
+            lose_task(turn)
             self.commit(turn)
 
     def process_gone(self, process: str) -> None:
@@ -310,7 +311,7 @@ class Engine:
                     turn, activity, f"worker process lost: {activity.process} ended during this attempt"
                 )
         if ex.task is not None and ex.task.started and ex.task.identity in processes:
-            time_out_task(turn)
+            lose_task(turn)
 
     def leave(self, lease: Lease) -> None:
         if self.processes.leave(lease):

@@ -114,23 +114,28 @@ def _task_completed(ex: Execution, event: HistoryEvent) -> None:
     ex.task_failures = 0
 
 
-@_on(EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
-def _task_failed(ex: Execution, event: HistoryEvent) -> None:
+def _task_ended(ex: Execution) -> None:
     sticky = ex.task is not None and ex.task.sticky
     ex.task = None
     ex.sticky_queue = ""
-    ex.task_failures += 1
     ex.task_attempt = 1 if sticky else ex.task_attempt + 1
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
+def _task_failed(ex: Execution, event: HistoryEvent) -> None:
+    _task_ended(ex)
+    ex.task_failures += 1
 
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
 def _task_timed_out(ex: Execution, event: HistoryEvent) -> None:
+    """No failure yet: the process may have died. If it is the code that hangs, the next attempts tell."""
     kind = event.workflow_task_timed_out_event_attributes.timeout_type
     if kind == TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START:
         ex.task = None
         ex.sticky_queue = ""
     else:
-        _task_failed(ex, event)
+        _task_ended(ex)
 
 
 # --- activities

@@ -158,7 +158,7 @@ class Execution:
 
     task: WorkflowTask | None = None
     task_attempt: int = 1  # of the next workflow task
-    task_failures: int = 0  # workflow task failures and timeouts since the last completed one
+    task_failures: int = 0  # failed since the last completed one; timeouts count from the second attempt on
     previous_started_id: int = 0  # started id of the last completed workflow task
     previous_completed_id: int = 0
     first_task_time: int = (

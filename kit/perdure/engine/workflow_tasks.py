@@ -216,15 +216,30 @@ def time_out_task(turn: Turn) -> None:
     """The started task was not answered in time."""
     task = turn.ex.task
     assert task is not None
-    _end_attempt(
-        turn,
-        task,
-        WorkflowTaskTimedOutEventAttributes(
-            scheduled_event_id=task.scheduled_id,
-            started_event_id=task.started_id,
-            timeout_type=TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE,
-        ),
-        reschedule=True,
+    _end_attempt(turn, task, _timed_out(task), reschedule=True)
+
+
+def lose_task(turn: Turn) -> None:
+    """Nobody works on the started task any more, for its process is gone or it is wanted elsewhere: it is offered again at once.
+
+    The workflow's code has not failed, so this is no failure, and the attempt keeps its number. Counted like one, some kills
+    would make a run look as if its code were broken: its updates refused, the run moved to whatever version comes next.
+    """
+    task = turn.ex.task
+    assert task is not None
+    attempt, failures = task.attempt, turn.ex.task_failures
+    _end_attempt(turn, task, _timed_out(task), reschedule=False)
+    turn.ex.task_failures = failures
+    if turn.ex.task_attempt > 1:  # not so after events that came meanwhile: they make it a first one again
+        turn.ex.task_attempt = attempt
+    schedule_task(turn)
+
+
+def _timed_out(task: WorkflowTask) -> WorkflowTaskTimedOutEventAttributes:
+    return WorkflowTaskTimedOutEventAttributes(
+        scheduled_event_id=task.scheduled_id,
+        started_event_id=task.started_id,
+        timeout_type=TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE,
     )
 
 
