@@ -1,14 +1,19 @@
 """How a run is displayed in a kernel.
 
-    a front end is there, the run is open      widget + static picture; live until the run closes, static then
+    a front end is there, the run is open      the static picture, and a model that brings it to life until the run closes
     otherwise (closed, papermill, nbclient)    the static picture
 
+The output itself is HTML and text, in the page and in the file: a notebook that is opened without its kernel shows the picture, where a
+widget's view would show an error. Front ends that keep each output in a frame of its own get the widget's view beside it.
+
 Whether somebody is there is told by `allow_stdin` of the request that runs the cell: who cannot be asked cannot look either. Runs
-display themselves (`ipython_display_formatter`), because the output needs a display id to be replaced when the run closes.
+display themselves (`ipython_display_formatter`), because the output needs a display id to be renewed.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from contextlib import suppress
 from typing import Any
@@ -20,6 +25,8 @@ from perdure_jupyter.frame import frame, static_bundle
 from perdure_jupyter.live import Follower
 from perdure_jupyter.widget import RunWidget
 
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
 
 def front_end(shell: Any) -> bool:
     """Is there someone who can look at a live picture of the cell that runs now?"""
@@ -29,6 +36,11 @@ def front_end(shell: Any) -> bool:
     return bool(kernel.get_parent().get("content", {}).get("allow_stdin", False))
 
 
+def framed() -> bool:
+    """Does the front end put each output into a frame of its own (VS Code, Colab)?"""
+    return "google.colab" in sys.modules or any(name.startswith("VSCODE_") for name in os.environ)
+
+
 class Output:
     """One output that shows a live run."""
 
@@ -36,20 +48,21 @@ class Output:
         self.cell = cell
         self.follower = follower
         self._pictures = pictures
-        self._id = uuid4().hex
-        self._widget = RunWidget(frame(timeline), self._receive)
+        self._key = uuid4().hex  # of the display, and of the model
+        self._widget = RunWidget(self._key, frame(timeline), self._receive)
 
     def show(self, timeline: view.Timeline) -> None:
-        view_of_widget = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
-        bundle = {"application/vnd.jupyter.widget-view+json": view_of_widget, **static_bundle(timeline)}
-        self._pictures.publish(bundle, self._id)
+        self._publish(timeline, live=True)
         self.follower.submit(self.follower.add(self))
 
     def send(self, message: dict[str, Any]) -> None:
         self._widget.push(message)
 
+    def keep(self, timeline: view.Timeline) -> None:
+        self._publish(timeline, live=True, update=True)
+
     def settle(self, timeline: view.Timeline) -> None:
-        self._pictures.publish(static_bundle(timeline), self._id, update=True)
+        self._publish(timeline, live=False, update=True)
         self.close()
 
     def close(self) -> None:
@@ -61,6 +74,12 @@ class Output:
         with suppress(ClosedLoopError):  # the session was closed, its tasks are gone
             self.follower.submit(self.follower.remove(self))
         self.close()
+
+    def _publish(self, timeline: view.Timeline, *, live: bool, update: bool = False) -> None:
+        bundle: dict[str, Any] = dict(static_bundle(timeline, self._key if live else ""))
+        if live and framed():
+            bundle[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+        self._pictures.publish(bundle, self._key, update=update)
 
     def _receive(self, message: dict[str, Any]) -> None:
         try:

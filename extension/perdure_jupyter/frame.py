@@ -112,22 +112,22 @@ def _when(timeline: Timeline, time: int) -> str:
     return f"+{duration(time - timeline.start)} ({clock} UTC)"
 
 
-def static_bundle(timeline: Timeline) -> dict[str, str]:
-    """The run as it is now, for places without a kernel."""
-    return {"text/html": static_html(timeline), "text/plain": view.text(timeline)}
+def static_bundle(timeline: Timeline, live: str = "") -> dict[str, str]:
+    """The run as it is now, for places without a kernel. `live` is the key of the model that brings it to life, if there is one."""
+    return {"text/html": static_html(timeline, live), "text/plain": view.text(timeline)}
 
 
-def static_html(timeline: Timeline) -> str:
+def static_html(timeline: Timeline, live: str = "") -> str:
     """A picture that needs nothing, and a script that makes it better where scripts run."""
     text = ""
     for rows in STATIC_ROWS:
-        text = _static_html(timeline, rows)
+        text = _static_html(timeline, rows, live)
         if len(text) <= STATIC_LIMIT:
             break
     return text
 
 
-def _static_html(timeline: Timeline, rows: int) -> str:
+def _static_html(timeline: Timeline, rows: int, live: str) -> str:
     name = f"perdure-{uuid4().hex}"
     picture = view.svg(timeline, header=False, max_rows=rows)
     fragment = view.html(timeline, max_rows=rows, max_attempts=2 * rows).replace(
@@ -136,7 +136,8 @@ def _static_html(timeline: Timeline, rows: int) -> str:
     # A "<" could end the script, or keep it from ending.
     told = json.dumps(_all_details(timeline, 300 * rows), ensure_ascii=False).replace("<", "\\u003c")
     return (
-        f'<div id="{name}" class="perdure-run" data-run="{escape(timeline.run_id)}">{fragment}</div><style>{resource("run.css")}</style>'
+        f'<div id="{name}" class="perdure-run" data-run="{escape(timeline.run_id)}" data-live="{live}">{fragment}</div>'
+        f"<style>{resource('run.css')}</style>"
         f'<script type="module">{resource("run.js")}\nattach(document.getElementById("{name}"), {told});</script>'
     )
 

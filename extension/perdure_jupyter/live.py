@@ -5,8 +5,9 @@
 One task on the session's loop follows a run, however many cells show it. It draws only while a front end shows one of them, and never
 more often than every `FRAME` seconds: what happens in between is in the next frame. A front end says when a view appears
 and goes ("shown", "hidden"), and asks for the picture at a later instant ("tick") while somebody can see it, for bars
-grow; a page that was closed without a word falls silent and gets nothing more. When the run closes, the last frame is sent,
-each output becomes the static picture (what the notebook's file keeps), and the task ends.
+grow; a page that was closed without a word falls silent and gets nothing more. The static picture in each output, which is what
+the notebook's file keeps, is renewed once in a while; when the run closes, the last frame is sent, the static picture
+shows the end, and the task ends.
 
 Drawing happens on a thread of the loop's pool. Messages from front ends arrive on the kernel's threads and hop to the loop.
 """
@@ -29,6 +30,7 @@ from perdure_jupyter.frame import details, frame
 FRAME = 0.2  # seconds between two frames, at least
 SHARE = 4  # a run that takes long to draw is drawn less often: pauses are so many times as long
 SILENCE = 600.0  # seconds without a word from a front end after which nobody is there
+KEEP = 60.0  # seconds between two renewals of the static picture, at least
 RETRY = (0.5, 5.0)  # seconds before watching again when the file's owner went
 
 
@@ -37,6 +39,10 @@ class Display(Protocol):
 
     def send(self, message: dict[str, Any]) -> None:
         """Passes a message to the output's views."""
+        ...
+
+    def keep(self, timeline: view.Timeline) -> None:
+        """Renews the static picture, for the notebook's file."""
         ...
 
     def settle(self, timeline: view.Timeline) -> None:
@@ -72,6 +78,7 @@ class Follower:
         self._done = done
         self._audiences: dict[Display, Audience] = {}
         self._records: RunRecords | None = None
+        self._kept = time.monotonic()
         self._drawing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -106,6 +113,7 @@ class Follower:
                         self._records = None
                         began = time.monotonic()
                         await self._draw()
+                        await self._keep()
                         await asyncio.sleep(max(FRAME, SHARE * (time.monotonic() - began)))
                 self._records = None
                 if await self._finish():
@@ -134,6 +142,15 @@ class Follower:
                 message = await asyncio.to_thread(frame, await self._timeline())
                 for audience in watched:
                     audience.display.send(message)
+
+    async def _keep(self) -> None:
+        if time.monotonic() - self._kept < KEEP:
+            return
+        self._kept = time.monotonic()
+        timeline = await self._timeline()
+        if timeline.end is None:
+            for display in list(self._audiences):
+                await asyncio.to_thread(display.keep, timeline)
 
     async def _finish(self) -> bool:
         timeline = await self._timeline()

@@ -1,6 +1,6 @@
-"""The widget: one output cell's live picture of a run.
+"""The model behind one output's live picture of a run.
 
-An anywidget whose only state is the first frame. Everything later goes as custom messages, both ways: ipykernel delivers comms on other
+An anywidget whose only state is the newest frame. Everything later goes as custom messages, both ways: ipykernel delivers comms on other
 threads, and a trait that changes while a cell is awaited can jam the widget's sync. A page that is loaded again asks for the state; it gets
 the newest frame.
 """
@@ -20,6 +20,7 @@ class RunWidget(anywidget.AnyWidget):
     """Shows frames (`perdure_jupyter.frame.frame`) and passes on what people do.
 
     Args:
+        output: the key by which the output's script finds the model (see run.js).
         first: the frame to begin with.
         receive: called with each message of a front end, on the kernel's threads.
     """
@@ -29,9 +30,11 @@ class RunWidget(anywidget.AnyWidget):
     # Read when a front end asks, never assigned: an assignment would send it.
     frame = traitlets.Dict().tag(sync=True, to_json=lambda _, widget: widget.newest)
 
-    def __init__(self, first: dict[str, Any], receive: Callable[[dict[str, Any]], None]) -> None:
+    output = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, output: str, first: dict[str, Any], receive: Callable[[dict[str, Any]], None]) -> None:
         self.newest = first
-        super().__init__()
+        super().__init__(output=output)
         # ipykernel 7 sends a front end's messages to the thread from which the kernel wrote last, which for ours is the
         # main one; it may be busy with a cell that waits for the very run that somebody wants to cancel. Theirs come in
         # on a subshell, and can stay there.

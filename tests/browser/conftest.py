@@ -155,12 +155,13 @@ class OpenNotebook:
         from playwright.sync_api import expect
 
         prompt = self.cell(index).locator(".jp-InputPrompt")
-        before = prompt.inner_text()
+        before = re.sub(r"\D", "", prompt.inner_text()) or "-"
+        runs = re.compile(rf"\[(\*|(?!{before}\])\d+)\]")
         for patience in (3_000, 10_000, 30_000):
             self.cell(index).locator(".jp-InputArea-editor").click()
             self.page.keyboard.press("Control+Enter")
             try:
-                expect(prompt).not_to_have_text(before, timeout=patience)
+                expect(prompt).to_have_text(runs, timeout=patience)
                 return
             except AssertionError:
                 continue
@@ -174,7 +175,9 @@ class OpenNotebook:
     def finished(self, index: int) -> None:
         from playwright.sync_api import expect
 
-        expect(self.cell(index).locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]"), timeout=30_000)
+        expect(self.cell(index).locator(".jp-InputPrompt")).to_have_text(
+            re.compile(r"\[\d+\]"), timeout=30_000
+        )
 
     def save(self) -> None:
         self.page.keyboard.press("Control+s")

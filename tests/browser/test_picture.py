@@ -149,6 +149,16 @@ def test_a_saved_notebook_shows_the_closed_run_without_a_kernel(
     expect(again.locator(".perdure-details")).to_contain_text("charge")
 
 
+def test_a_saved_notebook_shows_the_open_run_as_it_was(open_notebook: Any, reopen: Any) -> None:
+    notebook = open_notebook(*cells(14))
+    started(notebook)
+    notebook.save()
+    again = reopen(notebook.name).cell(START).locator(".perdure-run")
+    expect(again.locator(".pd-chip")).to_have_text("running")
+    expect(row(again, "validate")).to_be_visible()
+    expect(again.get_by_role("button")).to_have_count(0)
+
+
 def test_an_untrusted_notebook_shows_the_picture_as_an_image(
     open_notebook: Any, reopen: Any, lab: Any
 ) -> None:

@@ -151,16 +151,24 @@ def test_unload_takes_everything_out_and_reload_is_safe(tmp_path: Path) -> None:
 
 
 def test_a_display_is_one_bundle_and_static_where_nobody_looks(tmp_path: Path) -> None:
-    widget = "application/vnd.jupyter.widget-view+json"
     with kernel(tmp_path) as shell:
         prepared(shell)
-        (live,) = shell.ok("run = sleeper.start('a', id='sleep-a'); run").shown
-        assert set(live) == {widget, "text/html", "text/plain"}
+        cell = shell.ok("run = sleeper.start('a', id='sleep-a'); run")
+        (live,) = cell.shown
+        assert set(live) == {"text/html", "text/plain"}
+        (model,) = [
+            opened["data"]["state"] for opened in cell.of("comm_open") if "frame" in opened["data"]["state"]
+        ]
+        assert model["frame"]["open"] is True
+        assert f'data-live="{model["output"]}"' in live["text/html"]
         (tmp_path / "wake-a").touch()
         shell.ok("run.result()")
         (closed,) = shell.ok("run").shown
         assert set(closed) == {"text/html", "text/plain"}
         assert "completed" in closed["text/plain"]
+        shell.ok("import os; os.environ['VSCODE_PID'] = '1'")  # a front end that frames its outputs
+        (framed,) = shell.ok("sleeper.start('c', id='sleep-c')").shown
+        assert set(framed) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
         shell.front_end = False
         (static,) = shell.ok("sleeper.start('b', id='sleep-b')").shown
         assert set(static) == {"text/html", "text/plain"}

@@ -59,11 +59,15 @@ class Output:
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.settled: view.Timeline | None = None
+        self.kept = 0
         self.changed = asyncio.Event()
 
     def send(self, message: dict[str, Any]) -> None:
         self.messages.append(message | {"at": time.monotonic()})
         self.changed.set()
+
+    def keep(self, timeline: view.Timeline) -> None:
+        self.kept += 1
 
     def settle(self, timeline: view.Timeline) -> None:
         self.settled = timeline
@@ -172,6 +176,20 @@ def test_the_last_frame_and_the_static_picture_show_the_end() -> None:
         assert stage.output.of("frame")[-1]["open"] is False
         assert stage.output.settled is not None
         assert stage.output.settled.end == view_runs.ns(9)
+
+    on_stage(play)
+
+
+def test_the_static_picture_is_renewed_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.does("shown")
+        await stage.output.gets("frame", 1)
+        assert stage.output.kept == 0
+        monkeypatch.setattr(live, "KEEP", 0.0)
+        stage.project.changes.put_nowait("change")
+        stage.project.changes.put_nowait("change")
+        await stage.output.gets("frame", 3)
+        assert stage.output.kept >= 1
 
     on_stage(play)
 

@@ -1,7 +1,12 @@
 // Draws one run. Python decides what is shown; this puts it into the page and reports what a person does.
 //
-// render: anywidget's entry, with a kernel behind it. attach: the same picture in a saved notebook, without one.
-// Everything from the kernel comes as custom messages {kind: "frame" | "details" | "notice"}; actions go back the same way.
+// A run's output is plain HTML: an image, which shows everywhere, and this script, which calls `attach`. That makes a picture of
+// the image, with details on click. While the run is open there is an anywidget model, too. It has no view of its own: when the
+// kernel opens it, `initialize` puts it where the output finds it, by the output's key, and the picture comes alive. So a saved
+// notebook always holds the picture and never a widget without a kernel. (Front ends that put each output into a frame of its own
+// cannot do this; they get the widget itself, and `render`.)
+//
+// Messages from the kernel are {kind: "frame" | "details" | "notice"}; what a person does goes back the same way.
 
 const make = (tag, name, text = "") => Object.assign(document.createElement(tag), { className: name, textContent: text });
 
@@ -65,10 +70,11 @@ function stage(root, ask, chosen = null) {
   };
 }
 
-// When a run closes, the static picture takes the widget's place at once. What was open there stays open: by run id, the row and when.
-const left = (globalThis.perdureLeft ??= new Map());
-
 // --- without a kernel
+
+// When the kernel replaces an output, as it does when the run closes, what was open in the old one stays open: by run id, the
+// row and when it was seen.
+const left = (globalThis.perdureLeft ??= new Map());
 
 export function attach(root, details) {
   const image = root?.querySelector("img.perdure-image");
@@ -79,23 +85,44 @@ export function attach(root, details) {
   const chosen = before && Date.now() - before.at < 3000 ? before.chosen : null;
   const view = stage(root, (id) => view.tell(id, details[id] ?? ""), chosen);
   view.draw(html);
+  if (root.dataset.live) whenLive(root.dataset.live, (model) => live(root, model, view.chosen()));
 }
 
 // --- with a kernel
 
 const PATIENCE = 10; // seconds without an answer after which the picture says how old it is
+const models = (globalThis.perdureModels ??= new Map()); // of the open runs in this page, by their output's key
+
+function initialize({ model }) {
+  const key = model.get("output");
+  models.set(key, model);
+  document.dispatchEvent(new CustomEvent("perdure-model", { detail: key }));
+  return () => models.delete(key);
+}
+
+function whenLive(key, connect) {
+  const found = () => models.has(key) && (connect(models.get(key)), true);
+  if (found()) return;
+  const wait = (event) => event.detail === key && found() && document.removeEventListener("perdure-model", wait);
+  document.addEventListener("perdure-model", wait);
+}
 
 function render({ model, el }) {
   const root = make("div", "perdure-run");
+  el.append(root);
+  return live(root, model);
+}
+
+// Puts the live picture into `root`. Returns the function that ends it.
+function live(root, model, chosen = null) {
   const main = make("div", "");
   const bar = make("div", "perdure-bar");
   const clock = make("span", "perdure-clock");
   const notice = make("span", "perdure-notice");
   notice.setAttribute("role", "status");
-  root.append(main, bar);
-  el.append(root);
+  root.replaceChildren(main, bar);
 
-  const view = stage(main, (id) => model.send({ kind: "details", row: Number(id) }));
+  const view = stage(main, (id) => model.send({ kind: "details", row: Number(id) }), chosen);
   const button = (text, title, press) => {
     const made = make("button", "perdure-button", text);
     made.type = "button";
@@ -125,34 +152,32 @@ function render({ model, el }) {
 
   let next = null; // {words, at}: what happens next by the clock
   let ahead = 0; // how far the kernel's clock is ahead of this one, ms
-  const tick = () => {
-    const left = next ? Math.max(0, Math.round((next.at - ahead - Date.now()) / 1000)) : 0;
-    clock.textContent = next ? `${next.words} in ${span(left)}` : "";
-  };
   let drawn = 0; // when the last frame came
   let asked = 0; // when another one was asked for, since then
   let pace = 1; // for how many seconds a frame is good
-  const timer = setInterval(() => {
-    tick();
+  const tick = () => {
+    const seconds = next ? Math.max(0, Math.round((next.at - ahead - Date.now()) / 1000)) : 0;
+    clock.textContent = next ? `${next.words} ${seconds ? `in ${span(seconds)}` : "now"}` : "";
     const now = Date.now();
-    if (bar.hidden || document.hidden || !root.checkVisibility() || now - Math.max(drawn, asked) < 1000 * pace) return;
+    if (bar.hidden || document.hidden || now - Math.max(drawn, asked) < 1000 * pace) return;
     // The kernel is busy and cannot answer, or it is gone: an old picture must not look like a new one.
     if (asked > drawn && now - drawn > 1000 * (pace + PATIENCE)) {
+      next = null;
       notice.textContent = `No news from the kernel since ${new Date(drawn).toLocaleTimeString()}.`;
     }
     asked = now;
     model.send({ kind: "tick" });
-  }, 250);
+  };
 
   const show = (frame) => {
     view.draw(frame.picture);
-    if (asked > drawn && notice.textContent.startsWith("No news")) notice.textContent = "";
+    if (notice.textContent.startsWith("No news")) notice.textContent = "";
     drawn = Date.now();
     pace = frame.pace;
     next = frame.next;
     ahead = frame.now - Date.now();
     bar.hidden = !frame.open;
-    if (!frame.open) left.set(frame.run, { chosen: view.chosen(), at: Date.now() });
+    left.set(frame.run, { chosen: view.chosen(), at: drawn });
     tick();
   };
   const receive = (message) => {
@@ -160,13 +185,26 @@ function render({ model, el }) {
     else if (message.kind === "details") view.tell(String(message.row), message.html);
     else if (message.kind === "notice") notice.textContent = message.text;
   };
-  model.on("msg:custom", receive);
+
+  // Only what can be seen is kept up to date: an output may be scrolled away, taken out of the page for a while, or replaced.
+  let timer = null;
+  const watch = (visible) => {
+    if (visible === (timer !== null)) return;
+    if (visible) {
+      model.on("msg:custom", receive);
+      timer = setInterval(tick, 250);
+    } else {
+      model.off("msg:custom", receive);
+      timer = clearInterval(timer) ?? null;
+    }
+    model.send({ kind: visible ? "shown" : "hidden" });
+  };
+  const observer = new IntersectionObserver((changes) => watch(changes.at(-1).isIntersecting));
   show(model.get("frame"));
-  model.send({ kind: "shown" });
+  observer.observe(root);
   return () => {
-    clearInterval(timer);
-    model.off("msg:custom", receive);
-    model.send({ kind: "hidden" });
+    observer.disconnect();
+    watch(false);
   };
 }
 
@@ -177,4 +215,4 @@ function span(seconds) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
-export default { render };
+export default { initialize, render };
