@@ -249,6 +249,22 @@ async def test_a_task_lying_in_a_sticky_queue_moves_when_its_worker_shuts_down(d
 
 
 @in_engine
+async def test_a_task_that_timed_out_after_it_left_a_sticky_queue_is_there_after_a_crash(d: Driver) -> None:
+    """No event tells that a task was moved, so recovery must not conclude from its queue whether another is owed."""
+    await d.start()
+    key = d.engine.queue_key(d.run().ex, "sticky", "workflow")
+    d.engine.matching.queue(key).seen["worker"] = d.clock.now()
+    await d.complete(await d.workflow_task(), sticky="sticky")
+    with d.clock.held():
+        await d.signal()
+        await d.call("ShutdownWorker", ShutdownWorkerRequest(namespace="default", sticky_task_queue="sticky"))
+        await d.workflow_task(QUEUE)
+    assert (await d.workflow_task(QUEUE)).attempt == 2  # the first one has timed out
+    survivor = await d.crash()
+    assert (await survivor.workflow_task(QUEUE)).history.events[-3].event_id == len(await d.names())
+
+
+@in_engine
 async def test_a_heartbeating_task_gets_the_next_one_with_the_answer(d: Driver) -> None:
     await d.start()
     task = await d.workflow_task()

@@ -98,7 +98,7 @@ class Engine:
         gone = {name for name in holders if is_process_name(name) and not may_live(name)}
         # a virtual task stood in memory only: its buffer is flushed, and it is scheduled anew
         idle = ex.task is None or not ex.task.started
-        if idle and (flush_buffer(turn) or (ex.task is None and ex.task_attempt > 1)):
+        if idle and (flush_buffer(turn) or ex.task_owed):
             schedule_task(turn)
         if ex.task is not None and not ex.task.started:
             if ex.task.sticky:

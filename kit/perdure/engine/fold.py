@@ -91,6 +91,7 @@ def _task_scheduled(ex: Execution, event: HistoryEvent) -> None:
         stamp=ex.new_stamp(),
     )
     ex.task_attempt = attributes.attempt
+    ex.task_owed = False
 
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED)
@@ -119,6 +120,7 @@ def _task_ended(ex: Execution) -> None:
     ex.task = None
     ex.sticky_queue = ""
     ex.task_attempt = 1 if sticky else ex.task_attempt + 1
+    ex.task_owed = True
 
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)

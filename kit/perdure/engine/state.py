@@ -158,6 +158,7 @@ class Execution:
 
     task: WorkflowTask | None = None
     task_attempt: int = 1  # of the next workflow task
+    task_owed: bool = False  # the last one failed or timed out, and no event says yet that there is another
     task_failures: int = 0  # failed since the last completed one; timeouts count from the second attempt on
     previous_started_id: int = 0  # started id of the last completed workflow task
     previous_completed_id: int = 0
