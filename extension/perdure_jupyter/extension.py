@@ -13,6 +13,16 @@ from perdure_jupyter.opening import open_known_file
 MAGICS = {"cell": ("activity", "workflow"), "line": ("workflow",)}
 
 
+RUN = ("perdure.runs", "Run")
+TIMELINE = ("perdure.view.parts", "Timeline")
+
+
+def _timeline_bundle(timeline: Any, **_: Any) -> dict[str, str]:
+    from perdure_jupyter.frame import static_bundle
+
+    return static_bundle(timeline)
+
+
 def help_alone(lines: list[str]) -> list[str]:
     """Lets `%%activity --help` be a whole cell: IPython refuses a cell magic without a body."""
     if len(lines) == 1 and re.match(r"%%(activity|workflow)\s+(--help|-h)\s*$", lines[0]):
@@ -32,9 +42,9 @@ class Extension:
         shell.Completer.custom_matchers.append(self._matcher.match)
         if hasattr(shell, "kernel"):
             # In a terminal a Run prints itself; here it may go on to change after its cell has ended.
-            shell.display_formatter.ipython_display_formatter.for_type_by_name(
-                "perdure.runs", "Run", self._show
-            )
+            formatter = shell.display_formatter
+            formatter.ipython_display_formatter.for_type_by_name(*RUN, self._show)
+            formatter.mimebundle_formatter.for_type_by_name(*TIMELINE, _timeline_bundle)
             shell.events.register("pre_run_cell", self._begin_cell)
         shell.input_transformers_cleanup.insert(0, help_alone)
         shell.events.register("post_run_cell", self._end_cell)
@@ -67,8 +77,8 @@ class Extension:
         shell.input_transformers_cleanup.remove(help_alone)
         shell.Completer.custom_matchers.remove(self._matcher.match)
         if hasattr(shell, "kernel"):
-            formatter = shell.display_formatter.ipython_display_formatter
-            formatter.pop("perdure.runs.Run", None)
+            shell.display_formatter.ipython_display_formatter.pop(".".join(RUN), None)
+            shell.display_formatter.mimebundle_formatter.pop(".".join(TIMELINE), None)
             shell.events.unregister("pre_run_cell", self._begin_cell)
         shell.events.unregister("post_run_cell", self._end_cell)
         if self._pictures is not None:

@@ -166,6 +166,8 @@ def test_a_display_is_one_bundle_and_static_where_nobody_looks(tmp_path: Path) -
         (closed,) = shell.ok("run").shown
         assert set(closed) == {"text/html", "text/plain"}
         assert "completed" in closed["text/plain"]
+        (timeline,) = shell.ok("run.timeline()").shown
+        assert "perdure-image" in timeline["text/html"]
         shell.ok("import os; os.environ['VSCODE_PID'] = '1'")  # a front end that frames its outputs
         (framed,) = shell.ok("sleeper.start('c', id='sleep-c')").shown
         assert set(framed) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}

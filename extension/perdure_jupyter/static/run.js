@@ -202,6 +202,11 @@ function live(root, model, chosen = null) {
   const observer = new IntersectionObserver((changes) => watch(changes.at(-1).isIntersecting));
   show(model.get("frame"));
   observer.observe(root);
+  model.on("destroy", () => {
+    bar.hidden = true; // the extension was unloaded: nobody answers any more
+    observer.disconnect();
+    clearInterval(timer);
+  });
   return () => {
     observer.disconnect();
     watch(false);
