@@ -149,6 +149,10 @@ def _completed(request: RespondWorkflowTaskCompletedRequest) -> WorkflowTaskComp
     for name in ("sdk_metadata", "metering_metadata"):
         if request.HasField(name):
             getattr(attributes, name).CopyFrom(getattr(request, name))
+    if request.worker_version_stamp.build_id:
+        attributes.worker_version.CopyFrom(request.worker_version_stamp)
+    elif request.deployment_options.build_id:
+        attributes.worker_version.build_id = request.deployment_options.build_id
     return attributes
 
 
