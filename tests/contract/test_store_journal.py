@@ -82,7 +82,9 @@ def test_a_buffered_event_is_left_out_once_it_is_written(journal: Journal) -> No
 def test_a_buffer_seq_that_is_used_again_is_another_event(journal: Journal) -> None:
     """A restarted engine counts anew: what it buffers must not be taken for what was written before."""
     signaled = event(3, "WORKFLOW_EXECUTION_SIGNALED")
-    keep(journal, started("r1"), EventBuffered("r1", 1, signaled), EventAppended("r1", signaled, buffer_seq=1))
+    keep(
+        journal, started("r1"), EventBuffered("r1", 1, signaled), EventAppended("r1", signaled, buffer_seq=1)
+    )
     keep(journal, EventBuffered("r1", 1, signaled))
     assert [waiting.buffer_seq for waiting in run_of(journal, "r1").buffered] == [1]
 
