@@ -8,6 +8,10 @@
 A context variable tells whose text it is, so it holds for async activities (their task) and for sync ones
 (the SDK copies the context into the thread). Text printed anywhere else passes through untouched. A cell
 that waits for the run sees the text because it watches the run, in whichever process the activity ran.
+
+The locks here are reentrant: Python's garbage collector may run at any allocation, and what it collects may
+print, for example the warning that a coroutine was never awaited. A line then comes while another one is
+being taken, on the same thread.
 """
 
 from __future__ import annotations
@@ -57,7 +61,7 @@ class Outputs:
         self._loop = loop
         self._send = send
         self._lines: list[Output] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._scheduled = False
         self._sending = asyncio.Lock()
         self._recent: deque[Output] = deque(maxlen=_RECENT)
@@ -125,7 +129,7 @@ class Printer:
         self._activity = activity
         self._attempt = attempt
         self._parts: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.printed = False
 
     def write(self, stream: str, text: str) -> None:
