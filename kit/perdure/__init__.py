@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import (
+    CallError,
     DamagedFileError,
     DefinitionError,
     FileInUseError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from perdure.session import session as session
 
 __all__ = [
+    "CallError",
     "DamagedFileError",
     "DefinitionError",
     "FileInUseError",

@@ -2,6 +2,7 @@
 
     PerdureError
     ├── DefinitionError        a cell or function cannot be made a durable definition
+    ├── CallError              a definition was given arguments that it does not take, or called in the wrong place
     ├── StoreError             the project's file
     │   ├── NewerFileError     written by a newer perdure
     │   ├── DamagedFileError   not a file that DuckDB can read
@@ -39,6 +40,10 @@ class PerdureError(Exception):
 
 class DefinitionError(PerdureError):
     """A cell or function cannot be made a durable definition."""
+
+
+class CallError(PerdureError, TypeError):
+    """A definition was given arguments that it does not take, or was called where it cannot be."""
 
 
 class StoreError(PerdureError):

@@ -337,6 +337,7 @@ def test_statements_that_do_something_are_refused(book: Book) -> None:
         ("workflow", "def flow(): ...", "Write `async def flow`."),
         ("workflow", "x = 1", "defines no workflow"),
         ("activity", "def _helper(): ...", "defines no activity"),
+        ("activity", "def rows():\n    yield 1", "activity rows is a generator"),
         ("activity", "def charge(*, fee): ...", "Remove the * before it"),
         ("activity", "def charge(**fees): ...", "Take a dict or a dataclass"),
         ("activity", "def charge(x: Missing): ...", "Missing, which is not defined"),

@@ -140,6 +140,21 @@ def test_an_activity_that_nobody_awaits_is_refused(book: Book) -> None:
     assert "Write `await charge(1)`." in str(caught.value)
 
 
+@pytest.mark.parametrize("line", ["return charge(1)", "asyncio.sleep(3)"])
+def test_a_result_or_a_timer_that_nobody_awaits_is_refused(book: Book, line: str) -> None:
+    book.run("import asyncio")
+    book.activity("def charge(x) -> float: return 1.0")
+    with pytest.raises(DefinitionError, match="awaited") as caught:
+        book.workflow(f"async def flow():\n    {line}")
+    assert line.replace("charge", "await charge").replace("asyncio", "await asyncio") in str(caught.value)
+
+
+def test_a_plain_helper_may_return_what_its_caller_awaits(book: Book) -> None:
+    book.activity("def charge(x) -> float: return 1.0")
+    text = "async def flow():\n    def one(x): return charge(x)\n    return await one(1)"
+    assert book.workflow(text).warnings == ()
+
+
 def test_methods_of_captured_classes_are_only_warned_of(book: Book) -> None:
     book.run("import time\nclass Order:\n    def age(self):\n        return time.time()\nEMPTY = 1")
     (warning,) = book.workflow("async def flow(): return Order()").warnings

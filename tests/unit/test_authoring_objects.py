@@ -24,7 +24,7 @@ from perdure.authoring.declaring import registered
 from perdure.authoring.registry import Registered, Registry, registry, target_of
 from perdure.authoring.signatures import by_position, received
 from perdure.engine.records import Definition
-from perdure.errors import DefinitionError, PerdureError
+from perdure.errors import CallError, DefinitionError, PerdureError
 
 __all__ = ["book"]
 
@@ -81,7 +81,7 @@ def test_outside_a_workflow_an_activity_just_runs(shop: Any) -> None:
 
 
 def test_start_of_an_activity_is_for_workflows(shop: Any) -> None:
-    with pytest.raises(RuntimeError, match="works in a workflow only"):
+    with pytest.raises(CallError, match=r"only a workflow can do.\n  → To try it out here, call charge"):
         shop.charge.start(shop.Order(1))
 
 
@@ -135,8 +135,11 @@ def test_arguments_by_name_are_put_into_place(shop: Any) -> None:
     assert by_position(function, (), {"a": 1, "b": 5}) == [1, 5]
     assert by_position(function, (1, 2, 3, 4), {}) == [1, 2, 3, 4]
     assert by_position(shop.charge.function, (), {"fee": 1.0, "order": 2}) == [2, 1.0]
-    with pytest.raises(TypeError, match=r"charge\(.*missing a required argument: 'order'"):
+    with pytest.raises(
+        CallError, match=r"missing a required argument: 'order'.\n  → It is charge\(order"
+    ) as caught:
         by_position(shop.charge.function, (), {"fee": 1})
+    assert isinstance(caught.value, TypeError), "as Python would raise"
 
 
 def test_arguments_that_leave_out_defaults_keep_their_types(shop: Any) -> None:

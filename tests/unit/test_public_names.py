@@ -10,6 +10,7 @@ import pytest
 import perdure
 
 NAMES = {
+    "CallError",
     "DamagedFileError",
     "DefinitionError",
     "FileInUseError",

@@ -30,6 +30,7 @@ from perdure.authoring.durations import Duration
 from perdure.authoring.options import ActivityOptions
 from perdure.authoring.registry import Registered, registry
 from perdure.authoring.signatures import by_position, check_activity, hints, received, takes_varying_counts
+from perdure.errors import CallError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,8 +102,9 @@ class Activity(Generic[P, T]):
     def start(self, *args: P.args, **kwargs: P.kwargs) -> ActivityHandle[T]:
         """Schedules the activity at once and returns its handle, an asyncio task. Only in a workflow."""
         if not temporalio.workflow.in_workflow():
-            raise RuntimeError(
-                f"{self.name}.start() works in a workflow only; elsewhere call {self.name}(...)."
+            raise CallError(
+                f"{self.name}.start() schedules the activity, which only a workflow can do.",
+                f"To try it out here, call {self.name}(...).",
             )
         handle = temporalio.workflow.start_activity(
             self.name,

@@ -79,6 +79,7 @@ class _Search(ast.NodeVisitor):
         self._found: list[Hazard] = []
         self._uses = {use.node: use for use in part.uses}
         self._class_depth = 0
+        self._in_async = False
         self._is_workflow = captured.attribute.removesuffix("__workflow") in part.names
         self._sets: set[str] = set()
 
@@ -246,14 +247,21 @@ class _Search(ast.NodeVisitor):
     # --- calls that nobody awaits
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        call = node.value
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in self._calls:
-            self._add(
-                Rule("error", "is not awaited, so it never happens", f"Write `await {ast.unparse(call)}`."),
-                node,
-                f"{call.func.id}(...)",
-            )
+        self._needs_await(node.value, "is not awaited, so it never happens")
         self.generic_visit(node)
+
+    def visit_Return(self, node: ast.Return) -> None:
+        if self._in_async and node.value is not None:  # a plain function may return what its caller awaits
+            self._needs_await(node.value, "is returned without its result being awaited", "return ")
+        self.generic_visit(node)
+
+    def _needs_await(self, call: ast.expr, why: str, before: str = "") -> None:
+        if not isinstance(call, ast.Call):
+            return
+        named = isinstance(call.func, ast.Name) and call.func.id in self._calls
+        if named or self._meaning(call.func) == "asyncio.sleep":
+            what = f"{ast.unparse(call.func)}(...)"
+            self._add(Rule("error", why, f"Write `{before}await {ast.unparse(call)}`."), call, what)
 
     # --- where it stands
 
@@ -269,9 +277,10 @@ class _Search(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         outer, self._sets = self._sets, set(self._sets)
+        around, self._in_async = self._in_async, isinstance(node, ast.AsyncFunctionDef)
         for item in [*node.decorator_list, node.args, *node.body]:  # not the annotations
             self.visit(item)
-        self._sets = outer
+        self._sets, self._in_async = outer, around
 
     visit_AsyncFunctionDef = visit_FunctionDef
 

@@ -142,6 +142,18 @@ def _nothing_to_define(kind: str, cell: Text) -> DefinitionError:
             f"    {cell.quote(functions[-1].lineno)}",
             f"Write `async def {name}`.",
         )
+    generators = [
+        item
+        for item in cell.tree.body
+        if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and not item.name.startswith("_")
+    ]
+    if generators:  # any other function would have been a definition
+        name = generators[-1].name
+        return DefinitionError(
+            f"{kind} {name} is a generator: it yields, and {'an' if kind == 'activity' else 'a'} {kind} has one result.\n"
+            f"    {cell.quote(generators[-1].lineno)}",
+            "Return a list instead.",
+        )
     example = (
         "async def payment(order: dict) -> dict" if kind == "workflow" else "def charge(order: dict) -> str"
     )

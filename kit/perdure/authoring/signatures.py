@@ -15,7 +15,7 @@ from typing import Any
 
 import temporalio.converter
 
-from perdure.errors import DefinitionError
+from perdure.errors import CallError, DefinitionError
 
 _BY_NAME_ONLY = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
 
@@ -54,13 +54,14 @@ def by_position(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappi
     runs.
 
     Raises:
-        TypeError: as Python would, had the function been called.
+        CallError: where Python would raise TypeError, had the function been called.
     """
     signature = inspect.signature(function)
     try:
         given = signature.bind(*args, **kwargs).arguments
     except TypeError as error:
-        raise TypeError(f"{function.__name__}{signature}: {error}") from None
+        name = function.__name__
+        raise CallError(f"{name} was called wrongly: {error}.", f"It is {name}{signature}.") from None
     last = max((index for index, name in enumerate(signature.parameters) if name in given), default=-1)
     result: list[Any] = []
     for name, parameter in list(signature.parameters.items())[: last + 1]:
