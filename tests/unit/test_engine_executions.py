@@ -35,6 +35,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine.errors import Code, ServiceError
 from perdure.engine.protos import SECOND, duration, from_duration
 from perdure.engine.records import Definition
+from perdure.engine.runs import Runs
 from perdure.engine.starting import pin
 
 _Conflict = WorkflowIdConflictPolicy
@@ -344,3 +345,16 @@ async def test_a_cell_that_goes_back_to_an_older_text_makes_that_version_current
     after = await d.crash()
     assert after.engine.definitions.current_version("workflow", "Flow") == "v1"
     await after.engine.stop()
+
+
+@in_engine
+async def test_closed_runs_are_kept_in_memory_by_size_and_read_again_after_that(d: Driver) -> None:
+    d.engine.runs = Runs(d.journal, closed_bytes=700)
+    run_ids = {}
+    for workflow_id in ("a", "b", "c"):
+        run_ids[workflow_id] = await d.start(workflow_id)
+        await d.step(complete_workflow())
+    assert d.engine.runs.in_memory(run_ids["a"]) is None
+    assert d.engine.runs.in_memory(run_ids["c"]) is not None
+    assert await status(d, "a") == "COMPLETED"
+    assert (await d.names("a"))[-1] == "WorkflowExecutionCompleted"

@@ -78,11 +78,12 @@ class Run:
 class Runs:
     """Open runs, and the closed ones that were last asked for. Reading a closed run goes to the journal."""
 
-    def __init__(self, journal: Journal, keep_closed: int = 200) -> None:
+    def __init__(self, journal: Journal, closed_bytes: int = 64 << 20) -> None:
         self._journal = journal
         self._open: dict[str, Run] = {}
         self._closed: OrderedDict[str, Run] = OrderedDict()
-        self._keep_closed = keep_closed
+        self._closed_bytes = closed_bytes  # of histories that are kept though their runs are closed
+        self._kept_bytes = 0
         self._current: dict[tuple[str, str], str] = {}  # (namespace, workflow id) -> the newest run in memory
         self._ever: set[tuple[str, str]] = set()
 
@@ -105,10 +106,13 @@ class Runs:
         self._keep(run)
 
     def _keep(self, run: Run) -> None:
+        if run.ex.run_id not in self._closed:
+            self._kept_bytes += run.ex.history_size
         self._closed[run.ex.run_id] = run
         self._closed.move_to_end(run.ex.run_id)
-        while len(self._closed) > self._keep_closed:
+        while self._kept_bytes > self._closed_bytes and len(self._closed) > 1:
             run_id, old = self._closed.popitem(last=False)
+            self._kept_bytes -= old.ex.history_size
             key = (old.ex.namespace, old.ex.workflow_id)
             if self._current.get(key) == run_id:
                 del self._current[key]

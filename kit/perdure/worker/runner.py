@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import temporalio.workflow
+from temporalio.converter import StorageDriverStoreContext
 from temporalio.worker import (
     UnsandboxedWorkflowRunner,
     WorkflowInstance,
@@ -71,7 +72,7 @@ class VersionedRunner(WorkflowRunner):
         if version:
             defn = definition_of(self._find(name, version).target)
             det = dataclasses.replace(det, defn=defn)
-        return self._runner(det.defn).create_instance(det)
+        return _WithoutContexts(self._runner(det.defn).create_instance(det))
 
     def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
         self._sandboxed.set_worker_level_failure_exception_types(types)
@@ -83,6 +84,33 @@ class VersionedRunner(WorkflowRunner):
 
     def _runner(self, defn: Any) -> WorkflowRunner:
         return self._sandboxed if defn.sandboxed else self._plain
+
+
+class _WithoutContexts(WorkflowInstance):
+    """A workflow instance that is not asked for serialisation contexts.
+
+    The SDK asks six times an activity, and each time enters the sandbox: a third of the worker's time. Only a data converter
+    that depends on them has a use for the answer; perdure's clients have the SDK's default one, which does not.
+    """
+
+    def __init__(self, inner: WorkflowInstance) -> None:
+        self._inner = inner
+        self._nowhere = StorageDriverStoreContext(target=None)
+
+    def activate(self, act: Any) -> Any:
+        return self._inner.activate(act)
+
+    def get_serialization_context(self, command_info: Any) -> None:
+        return None
+
+    def get_external_store_context(self, command_info: Any) -> StorageDriverStoreContext:
+        return self._nowhere
+
+    def get_info(self) -> temporalio.workflow.Info:
+        return self._inner.get_info()
+
+    def get_thread_id(self) -> int | None:
+        return self._inner.get_thread_id()
 
 
 def _closed(*_: str) -> Any:

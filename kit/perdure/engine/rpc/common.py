@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
@@ -65,7 +65,8 @@ class Token:
     attempt: int = 1
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+        fields = (self.namespace, self.workflow_id, self.run_id, self.id, self.started, self.attempt)
+        return json.dumps(fields).encode()
 
     @staticmethod
     def decode(token: bytes) -> Token:
@@ -73,7 +74,7 @@ class Token:
         if not token:
             raise invalid("Task token is not set on request.")
         try:
-            return Token(**json.loads(token))
+            return Token(*json.loads(token))
         except (ValueError, TypeError):
             raise invalid(
                 "Error deserializing task token: it is not one that this engine gave out."
