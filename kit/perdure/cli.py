@@ -8,6 +8,7 @@ the file, or owns it meanwhile.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import shutil
@@ -61,29 +62,36 @@ def _worker(line: argparse.Namespace) -> int:
     began = datetime.now(UTC).replace(tzinfo=None)
     opened = _open(line, worker=True)
     assert opened.worker is not None
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     opened.worker.need()
     print(f"working for {opened.path} ({opened.role}, {opened.address}); Ctrl-C ends it", flush=True)
-    if line.until_idle:
-        return _until_idle(opened, began)
     try:
-        stop.wait()
+        if line.until_idle:
+            return _until_idle(opened, began)
+        threading.Event().wait()
     except KeyboardInterrupt:
         print("\nending; what is under way is tried again by the next worker", file=sys.stderr)
-    opened.close()
-    return 0
+    finally:
+        opened.close()
+    return 130 if line.until_idle else 0
 
 
 def _until_idle(opened: Any, began: datetime) -> int:
-    """Waits for every run that was open when the worker began; 1 if one of them fails."""
+    """Waits for every run that was open when the worker began; 1 if one of them fails, or has no definition."""
     from perdure.runs import Run, runs
 
     failed = 0
     frame = runs(limit=None)
     open_then = frame["closed"].isna() | (frame["closed"] >= began)  # some end before they can be listed
     frame = frame[open_then]
-    for workflow_id, run_id in zip(frame["id"].tolist(), frame["run_id"].tolist(), strict=True):
+    known = _workflows(opened)
+    rows = zip(*(frame[column].tolist() for column in ("id", "run_id", "type")), strict=True)
+    for workflow_id, run_id, workflow in rows:
+        if workflow not in known:
+            failed = 1
+            unknown = _unknown(workflow, known)
+            print(f"{workflow_id} is left open: {unknown}", file=sys.stderr, flush=True)
+            continue
         try:
             Run(workflow_id, run_id, session=opened).result()
             print(f"{workflow_id} completed", flush=True)
@@ -93,7 +101,23 @@ def _until_idle(opened: Any, began: datetime) -> int:
     return failed
 
 
+def _workflows(opened: Any) -> set[str]:
+    """The names of the workflows that the file or this process has a definition of."""
+    kept = opened.wait(opened.project.definitions())
+    here = [registered.definition for registered in opened.registry.all()]
+    return {definition.name for definition in (*kept, *here) if definition.kind == "workflow"}
+
+
+def _unknown(workflow: str, known: set[str]) -> PerdureError:
+    close = difflib.get_close_matches(workflow, known, n=1)
+    return PerdureError(
+        f"There is no definition of workflow {workflow!r} in the file, nor in this process.",
+        f"Did you mean {close[0]}?" if close else "Run its cell, or start a worker with --import MODULE.",
+    )
+
+
 def _import(module: str) -> None:
+    """Imports a module, and makes its definitions known."""
     try:
         __import__(module)
     except Exception as error:
@@ -101,6 +125,10 @@ def _import(module: str) -> None:
             f"The module {module!r} cannot be imported: {type(error).__name__}: {error}",
             "Give the name that Python imports it by, from this folder or an installed package.",
         ) from error
+    from perdure.authoring.declaring import register_if_new
+
+    for thing in list(vars(sys.modules[module]).values()):  # Temporal's own decorators register nothing
+        register_if_new(thing)
 
 
 def _runs(line: argparse.Namespace) -> int:
@@ -166,6 +194,8 @@ def _start(line: argparse.Namespace) -> int:
         sys.path.insert(0, str(Path.cwd()))
         _import(module)
     opened = _open(line, worker=bool(line.modules))
+    if line.task_queue is None and line.workflow not in (known := _workflows(opened)):
+        opened.say(f"the run will wait for a worker. {_unknown(line.workflow, known)}")
     run = start(line.workflow, *line.arguments, id=line.id, again=line.again, task_queue=line.task_queue)
     print(run.id)
     if line.wait:

@@ -204,7 +204,10 @@ class Run:
 
     async def _outcome(self, show: Show, limit: float | None) -> Any:
         """The result, with what is printed meanwhile. On the session's loop."""
+        from perdure.troubles import heed, trouble
+
         watching = asyncio.create_task(self._watch(show))
+        heeding = asyncio.create_task(heed(self, show))
         try:
             with self.session.awaiting():
                 async with asyncio.timeout(limit):
@@ -212,14 +215,13 @@ class Run:
         except TimeoutError as error:
             if isinstance(error, WaitTimeout):
                 raise
-            raise WaitTimeout(
-                f"{self.id} is still open after {limit:g} s.",
-                "It goes on; wait again, or look at its timeline.",
-            ) from None
+            said, remedy = await trouble(self) or ("", "It goes on; wait again, or look at its timeline.")
+            raise WaitTimeout(f"{self.id} is still open after {limit:g} s. {said}".rstrip(), remedy) from None
         finally:
+            heeding.cancel()
             await asyncio.wait([watching], timeout=_AFTERWARDS if sys.exception() is None else 0.1)
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            await asyncio.gather(watching, heeding, return_exceptions=True)
 
     async def _watch(self, show: Show) -> None:
         """Shows what the run's activities print from now on, and what they printed since this handle was
@@ -354,7 +356,7 @@ def runs(
     """Runs, newest first, one row each.
 
     Args:
-        query: one of Temporal's list filters, such as "ExecutionStatus = 'Failed' AND StartTime > '2026-01-01'".
+        query: one of Temporal's list filters, such as "ExecutionStatus = 'Failed' AND StartTime > '2026-01-01T00:00:00Z'".
         status: only runs that stand so: "running", "failed", ...
         workflow: only runs of this type.
         limit: rows at most; None for all.

@@ -25,6 +25,29 @@ async def order(item: str) -> dict:
     return {"item": item, "price": await price(item)}
 """
 
+TEMPORAL = """
+from datetime import timedelta
+from temporalio import activity, workflow
+
+@activity.defn
+def hello(name: str) -> str:
+    return f"Hello, {name}"
+
+@workflow.defn
+class Greet:
+    @workflow.run
+    async def run(self, name: str) -> str:
+        return await workflow.execute_activity(hello, name, start_to_close_timeout=timedelta(seconds=5))
+"""
+SLEEPER = """
+import asyncio
+import perdure
+
+@perdure.workflow
+async def sleeper() -> None:
+    await asyncio.sleep(3600)
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -75,6 +98,42 @@ def test_mistakes_are_named(folder: Path) -> None:
     assert perdure(folder, "start", "order", "tea").returncode == 2
     assert perdure(folder, "start", "order", '"tea"', "--import", "not_there").returncode == 1
     assert perdure(folder, "address").returncode == 1
+
+
+def test_a_run_that_nobody_can_work_on_is_told_of_and_left(tmp_path: Path) -> None:
+    started = perdure(tmp_path, "start", "oder", "--id", "order-9")
+    assert (started.returncode, started.stdout) == (0, "order-9\n")
+    assert "no definition of workflow 'oder'" in started.stderr
+    worked = perdure(tmp_path, "worker", "--until-idle")
+    assert worked.returncode == 1
+    assert "order-9 is left open: There is no definition of workflow 'oder'" in worked.stderr
+    assert "1 running" in perdure(tmp_path, "status").stdout
+
+
+def test_a_worker_that_waits_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    perdure(tmp_path, "start", "sleeper", "--import", "sleeper")
+    command = [sys.executable, "-m", "perdure.cli", "worker", "--until-idle", "--import", "sleeper"]
+    worker = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert worker.stdout is not None
+        assert worker.stdout.readline().startswith("working for")
+        worker.terminate()
+        _, errors = worker.communicate(timeout=20)
+    finally:
+        worker.kill()
+    assert worker.returncode == 130 and "ending" in errors and "Traceback" not in errors
+
+
+def test_a_module_may_be_written_with_temporals_own_decorators(tmp_path: Path) -> None:
+    (tmp_path / "greeting.py").write_text(TEMPORAL)
+    done = perdure(tmp_path, "start", "Greet", '"Bo"', "--import", "greeting", "--wait")
+    assert done.stdout.splitlines()[-1] == '"Hello, Bo"', done.stderr
+    perdure(tmp_path, "start", "Greet", '"Jo"', "--id", "greet-2")
+    worked = perdure(tmp_path, "worker", "--import", "greeting", "--until-idle")
+    assert worked.returncode == 0 and "greet-2 completed" in worked.stdout, worked.stderr
 
 
 def test_a_worker_ends_what_is_open(folder: Path) -> None:

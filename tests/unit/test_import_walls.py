@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "starting": None,
     "runs": None,
     "run_errors": None,
+    "troubles": None,
     "listing": None,
     "cli": None,
     "testing": None,
