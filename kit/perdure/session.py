@@ -88,7 +88,7 @@ class Session:
         )
         self._pid = os.getpid()
         self.namespace = NAMESPACE
-        self.client: Client = self._membership.client(NAMESPACE, f"perdure-client-{os.getpid()}")
+        self.client: Client = _converting(self._membership.client(NAMESPACE, f"perdure-client-{os.getpid()}"))
         self.worker: WorkerHost | None = None
         self._registry = registry
         if worker:
@@ -191,7 +191,7 @@ class Session:
         from perdure.worker.host import WorkerHost
 
         async def connect(identity: str) -> Client:
-            return await self._membership.connection.connect_client(NAMESPACE, identity)
+            return _converting(await self._membership.connection.connect_client(NAMESPACE, identity))
 
         host = WorkerHost(
             self.registry,
@@ -237,6 +237,17 @@ class Session:
         self.say(f"{self.path} is not served now: {error}")
 
 
+def _converting(client: Client) -> Client:
+    """The same client, which refuses what JSON would not keep."""
+    from temporalio.client import Client
+
+    from perdure.authoring.payloads import data_converter
+
+    config = client.config()
+    config["data_converter"] = data_converter
+    return Client(**config)
+
+
 def _print(text: str) -> None:
     print(f"perdure: {text}", flush=True)
 
@@ -274,6 +285,7 @@ def preload() -> None:
     import temporalio.worker  # noqa: F401
 
     import perdure.authoring.cells
+    import perdure.authoring.payloads
     import perdure.frontend.membership
     import perdure.frontend.stored
     import perdure.runs

@@ -13,6 +13,7 @@ Temporal's own, and take this rule's place when they are given.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,9 +33,10 @@ from perdure.authoring.registry import Registered, Registry, target_of
 from perdure.authoring.workflow import Workflow
 from perdure.engine.project import Project
 from perdure.engine.records import RunRecords
-from perdure.errors import RunError
+from perdure.errors import CallError, RunError
 from perdure.replay.move import pin, version_of
 from perdure.worker.host import TASK_QUEUE
+from perdure.worker.runner import definition_of
 
 if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
@@ -144,6 +146,7 @@ def identify(registry: Registry, workflow: Any) -> tuple[str, Registered | None]
 
 async def start(client: Client, project: Project, wanted: Start) -> Started:
     """Starts the run, or finds the one that stands for it. Raises RunError."""
+    await _check_arguments(client, wanted)
     policies = {name: wanted.options.pop(name, None) for name in ("id_reuse_policy", "id_conflict_policy")}
     own_rule = wanted.chosen_id and not any(policies.values())
     if own_rule:
@@ -168,6 +171,27 @@ async def start(client: Client, project: Project, wanted: Start) -> Started:
     if own_rule and response is not None and not response.started:
         return await _attach(client, project, wanted, run_id)
     return Started(run_id, True)
+
+
+async def _check_arguments(client: Client, wanted: Start) -> None:
+    """Raises CallError for arguments that the worker could not give to the workflow: its run would wait for a fix of
+    code that needs none."""
+    encoded = await client.data_converter.encode(list(wanted.args))
+    definition = definition_of(wanted.registered.target) if wanted.registered is not None else None
+    if definition is None or definition.name is None:  # a dynamic workflow takes what comes
+        return
+    parameters = inspect.signature(definition.run_fn)
+    parameters = parameters.replace(parameters=list(parameters.parameters.values())[1:])
+    try:
+        parameters.bind(*wanted.args)
+        types = definition.arg_types
+        await client.data_converter.decode(encoded, types if types and len(types) == len(encoded) else None)
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise CallError(
+            f"Workflow {wanted.workflow_type} cannot take these arguments: {cause}.",
+            f"It is {wanted.workflow_type}{parameters}.",
+        ) from error
 
 
 async def _attach(client: Client, project: Project, wanted: Start, run_id: str) -> Started:

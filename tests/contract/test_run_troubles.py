@@ -1,4 +1,4 @@
-"""A wait says what keeps its run from going on, to people who do not see its picture."""
+"""A wait says what keeps its run from going on, and a start refuses what could never go on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 import perdure
 from perdure import troubles
+from perdure.errors import CallError
 from perdure.runs import WaitTimeout
 from perdure.session import Session, use
 
@@ -29,6 +30,11 @@ async def forgetful() -> int:
 @perdure.workflow
 async def patient() -> None:
     await asyncio.sleep(3600)
+
+
+@perdure.workflow
+async def double(number: int) -> int:
+    return number * 2
 
 
 @pytest.fixture
@@ -89,3 +95,24 @@ def test_what_is_worth_a_look(
     if task is not None:
         described.pending_workflow_task.CopyFrom(PendingWorkflowTaskInfo(state=task[0], attempt=task[1]))
     assert troubles.may_be_stuck(described) is stuck
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["text"], "cannot take these arguments: .*int"),
+        ([object()], "object cannot be kept in the history"),
+        ([], "missing a required argument: 'number'"),
+        ([1, 2], "too many positional arguments"),
+    ],
+)
+def test_arguments_that_the_workflow_cannot_take_start_no_run(arguments: list[object], said: str) -> None:
+    with pytest.raises(CallError, match=said):
+        perdure.start("double", *arguments, id="double-1")
+    assert perdure.runs().empty
+
+
+@pytest.mark.usefixtures("project")
+def test_arguments_in_the_types_of_json_are_taken() -> None:
+    assert perdure.start("double", 4).result(timeout=20) == 8

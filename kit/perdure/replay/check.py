@@ -19,6 +19,7 @@ import temporalio.worker
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.authoring.payloads import data_converter
 from perdure.engine.records import RunRecords
 from perdure.history.exchange import history
 from perdure.history.payloads import event_name
@@ -93,6 +94,7 @@ async def check(records: RunRecords, registered: Registered) -> Check:
             namespace=records.started.namespace,
             build_id=BUILD_ID,
             runtime=runtime(),
+            data_converter=data_converter,
         )
         result = await replayer.replay_workflow(history(records), raise_on_replay_failure=False)
     finally:
