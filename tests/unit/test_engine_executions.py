@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from engine_driver import (
     Driver,
@@ -24,6 +26,7 @@ from temporalio.api.enums.v1 import (
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, WorkflowExecutionAlreadyStartedFailure
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
+    PollWorkflowTaskQueueRequest,
     RequestCancelWorkflowExecutionRequest,
     SignalWithStartWorkflowExecutionRequest,
     SignalWorkflowExecutionRequest,
@@ -33,6 +36,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine.errors import Code, ServiceError
+from perdure.engine.project import Adopt
 from perdure.engine.protos import SECOND, duration, from_duration
 from perdure.engine.records import Definition
 from perdure.engine.runs import Runs
@@ -358,3 +362,24 @@ async def test_closed_runs_are_kept_in_memory_by_size_and_read_again_after_that(
     assert d.engine.runs.in_memory(run_ids["c"]) is not None
     assert await status(d, "a") == "COMPLETED"
     assert (await d.names("a"))[-1] == "WorkflowExecutionCompleted"
+
+
+@in_engine
+async def test_a_process_that_declares_before_it_attends_gets_its_tasks_and_adoptions(d: Driver) -> None:
+    mine = Definition("workflow", "Flow", "v1", "m", "flow", "pass")
+    orphan = Definition("workflow", "Orphan", "v1", "m2", "orphan", "pass")
+    d.engine.declared("gone", [mine, orphan])
+    await d.start()
+    orphaned = StartWorkflowExecutionRequest(namespace="default", workflow_id="o")
+    orphaned.workflow_type.name, orphaned.task_queue.name = "Orphan", "queue"
+    await d.call("StartWorkflowExecution", orphaned)
+
+    process = "perdure-1-0123abcd@host"
+    poll = PollWorkflowTaskQueueRequest(namespace="default", identity=process)
+    poll.task_queue.name = "queue"
+    waiting = asyncio.create_task(d.call("PollWorkflowTaskQueue", poll))
+    d.engine.declared(process, [mine])
+    lease = d.engine.attend(process, adopts=True)
+    assert (await asyncio.wait_for(waiting, 5)).workflow_type.name == "Flow"
+    notice = lease.notices.get_nowait()
+    assert isinstance(notice, Adopt) and [each.name for each in notice.definitions] == ["Orphan"]

@@ -313,6 +313,13 @@ class Engine:
         if ex.task is not None and ex.task.started and ex.task.identity in processes:
             lose_task(turn)
 
+    def attend(self, process: str, adopts: bool) -> Lease:
+        """A lease begins. What the process declared may have come before it, and count from now on."""
+        lease = self.processes.attend(process, adopts)
+        self.matching.reconsider()
+        self.adopt_pending()
+        return lease
+
     def leave(self, lease: Lease) -> None:
         if self.processes.leave(lease):
             self.process_gone(lease.process)

@@ -27,7 +27,7 @@ class LocalProject:
         self._listeners: dict[str, set[asyncio.Queue[Output]]] = {}  # by run id
 
     async def attend(self, process: str, *, adopts: bool) -> AsyncIterator[Notice]:
-        lease = self._engine.processes.attend(process, adopts)
+        lease = self._engine.attend(process, adopts)
         try:
             while True:
                 yield await lease.notices.get()
