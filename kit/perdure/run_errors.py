@@ -42,8 +42,12 @@ async def in_words(work: Any, about: Run | None = None) -> Any:
     except WorkflowUpdateFailedError as error:
         raise RunError(f"{name} refused the update: {error.cause}") from error
     except ServiceError as error:
-        missing = error.code.name == "NOT_FOUND"
-        raise RunError(error.message, "perdure.runs() lists all runs." if missing else "") from error
+        raise _refused(error.message, error.code.name == "NOT_FOUND", name) from error
     except RPCError as error:
-        missing = error.status == RPCStatusCode.NOT_FOUND
-        raise RunError(error.message, "perdure.runs() lists all runs." if missing else "") from error
+        raise _refused(error.message, error.status == RPCStatusCode.NOT_FOUND, name) from error
+
+
+def _refused(message: str, missing: bool, name: str) -> RunError:
+    if name and "already completed" in message:
+        return RunError(f"{name} has ended already.", f"perdure.run({name!r}) shows how.")
+    return RunError(message, "perdure.runs() lists all runs." if missing else "")

@@ -300,6 +300,7 @@ def start(
         RunError: the id belongs to a run with another type or input, or the policy refuses a new run.
         DefinitionError: an option is wrong.
     """
+    from perdure.authoring.workflow import Workflow
     from perdure.starting import prepare
     from perdure.starting import start as start_run
 
@@ -327,7 +328,11 @@ def start(
 
     started = handle._wait(begin())
     handle.run_id = started.run_id
-    if wanted.registered is not None:
+    if isinstance(workflow, Workflow):
+        handle._result_type = (
+            workflow.result_type
+        )  # the notebook's own class, not its copy in the captured module
+    elif wanted.registered is not None:
         from perdure.worker.runner import definition_of
 
         handle._result_type = definition_of(wanted.registered.target).ret_type

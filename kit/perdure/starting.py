@@ -180,8 +180,13 @@ async def _check_arguments(client: Client, wanted: Start) -> None:
     definition = definition_of(wanted.registered.target) if wanted.registered is not None else None
     if definition is None or definition.name is None:  # a dynamic workflow takes what comes
         return
-    parameters = inspect.signature(definition.run_fn)
-    parameters = parameters.replace(parameters=list(parameters.parameters.values())[1:])
+    _, *others = inspect.signature(definition.run_fn).parameters.values()
+    plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    others = [
+        each.replace(kind=plain) if each.kind is inspect.Parameter.POSITIONAL_ONLY else each
+        for each in others
+    ]
+    parameters = inspect.Signature(others)
     try:
         parameters.bind(*wanted.args)
         types = definition.arg_types

@@ -364,3 +364,10 @@ def test_temporals_own_calls_take_perdures_definitions(notebook: Notebook, here:
     assert notebook.names["payment"].start(2, id="first").result(timeout=30) == 13
     start = here.client.execute_workflow(notebook.names["payment"].run, 3, id="p", task_queue="perdure")
     assert here.wait(start) == 14
+
+
+def test_a_result_is_of_the_notebooks_own_class(notebook: Notebook, here: Session) -> None:
+    notebook.run("from dataclasses import dataclass\n@dataclass\nclass Order:\n    id: int")
+    notebook.workflow("async def order(id: int) -> Order:\n    return Order(id)")
+    notebook.run("made = order.start(3).result()\nsame = made == Order(3) and type(made) is Order")
+    assert notebook.names["same"], notebook.names["made"]

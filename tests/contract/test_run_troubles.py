@@ -13,7 +13,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 import perdure
 from perdure import troubles
-from perdure.errors import CallError
+from perdure.errors import CallError, RunError
 from perdure.runs import WaitTimeout
 from perdure.session import Session, use
 
@@ -116,3 +116,19 @@ def test_arguments_that_the_workflow_cannot_take_start_no_run(arguments: list[ob
 @pytest.mark.usefixtures("project")
 def test_arguments_in_the_types_of_json_are_taken() -> None:
     assert perdure.start("double", 4).result(timeout=20) == 8
+
+
+@pytest.mark.usefixtures("project")
+def test_what_a_closed_run_no_longer_takes_is_refused_by_name() -> None:
+    run = double.start(4, id="double-2")
+    assert run.result(timeout=20) == 8
+    with pytest.raises(
+        RunError, match=r"double-2 has ended already.\n  → perdure.run\('double-2'\) shows how"
+    ):
+        run.signal("more")
+
+
+@pytest.mark.usefixtures("project")
+def test_the_workflows_own_limit_is_named_so() -> None:
+    with pytest.raises(RunError, match="patient-2 failed: timed out: its execution or run timeout was over"):
+        patient.start(id="patient-2", execution_timeout="100ms").result(timeout=20)

@@ -123,6 +123,8 @@ def test_counting_can_be_by_status() -> None:
         ("Tags STARTS_WITH 'a'", "STARTS_WITH is not for Tags, which is a KeywordList"),
         ("Workflowid = 'a'", "there is no Workflowid; did you mean WorkflowId?"),
         ("ExecutionState = 'Running'", "did you mean ExecutionStatus?"),
+        ("status = 'Running'", "there is no status; did you mean ExecutionStatus?"),
+        ("Type = 'payment'", "there is no Type; did you mean WorkflowType?"),
         ("RootRunId = 'a'", "RootRunId is not kept here"),
         ("GROUP BY ExecutionStatus", "GROUP BY is allowed only when counting"),
         ("(" * 400 + "WorkflowId = 'a'" + ")" * 400, "nested too deeply"),

@@ -345,3 +345,10 @@ def test_no_row_ends_before_it_begins(name: str):
             assert r.end is None or r.end >= r.start
             for attempt in r.attempts:
                 assert attempt.ended is None or attempt.started is None or attempt.ended >= attempt.started
+
+
+def test_a_run_of_children_counts_them():
+    run = Builder()
+    run.child("shipment", 0.1, 0.4)
+    run.child("invoice", 0.1, 0.5)
+    assert at(run.complete(0.6)).verdict == "Completed in 600 ms: 2 children."

@@ -10,6 +10,10 @@ from perdure.engine.records import RunRecords
 
 def why(error: WorkflowFailureError, records: RunRecords | None) -> str:
     """One line: what failed, on which attempt, with the original message."""
+    if isinstance(
+        error.cause, exceptions.TimeoutError
+    ):  # Temporal calls a workflow's own limit start to close
+        return "timed out: its execution or run timeout was over"
     return _words(error.cause, records)
 
 

@@ -46,6 +46,17 @@ class Condition:
 
 
 _OPERATORS = {"EQ": "=", "NEQ": "!=", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
+_PLAIN = {  # how tables of runs and people name the columns
+    "id": "WorkflowId",
+    "workflow": "WorkflowType",
+    "workflow_type": "WorkflowType",
+    "type": "WorkflowType",
+    "status": "ExecutionStatus",
+    "started": "StartTime",
+    "closed": "CloseTime",
+    "ended": "CloseTime",
+    "took": "ExecutionDuration",
+}
 _OPERANDS = ("this", "expression", "expressions", "low", "high")
 _CLAUSES = {
     "order": "ORDER BY",
@@ -275,8 +286,9 @@ class _Compiler:
         if kind is None:
             folded = {column.lower(): column for column in COLUMNS}
             close = get_close_matches(name.lower(), folded, n=1, cutoff=0.85)
-            if close:
-                raise self._refused(f"there is no {name}; did you mean {folded[close[0]]}?", name)
+            meant = folded[close[0]] if close else _PLAIN.get(name.lower())
+            if meant:
+                raise self._refused(f"there is no {name}; did you mean {meant}?", name)
             return Column("NULL", "")
         return attribute(name, kind)
 

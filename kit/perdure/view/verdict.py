@@ -53,7 +53,12 @@ def _said(fault: Fault | None) -> str:
 
 def _work(line: Timeline) -> str:
     activities = line.activities
-    parts = [count(len(activities), "activity")] if activities else [count(len(line.rows) - 1, "event")]
+    children = sum(row.kind is Kind.CHILD for row in line.rows[1:])
+    parts = [count(len(activities), "activity")] if activities else []
+    if children:
+        parts.append("1 child" if children == 1 else f"{children:,} children")
+    if not parts:
+        parts.append(count(len(line.rows) - 1, "event"))
     retried = sum(row.tries > 1 for row in activities)
     if retried:
         parts.append(f"{retried:,} of them retried")
