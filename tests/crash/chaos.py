@@ -403,4 +403,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # threads of the Replayer may abort a Python that is being taken down, after all is said

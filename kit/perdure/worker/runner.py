@@ -90,7 +90,7 @@ class _WithoutContexts(WorkflowInstance):
     """A workflow instance that is not asked for serialisation contexts.
 
     The SDK asks six times an activity, and each time enters the sandbox: a third of the worker's time. Only a data converter
-    that depends on them has a use for the answer; perdure's clients have the SDK's default one, which does not.
+    that depends on them has a use for the answer; perdure's (`authoring.payloads`) does not.
     """
 
     def __init__(self, inner: WorkflowInstance) -> None:
