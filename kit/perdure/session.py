@@ -81,6 +81,7 @@ class Session:
             project_file(path), on_change=self._on_change, on_lost=self._on_lost, open_engine=open_engine
         )
         self._address = self._membership.connection.address
+        self._owned = self._membership.connection.role == "owner"
         self._closed = False
         self.say: Callable[[str], None] = _print  # tells the user one line; a front end may put another here
         self.awaiting: Callable[[], AbstractContextManager[None]] = (
@@ -228,7 +229,9 @@ class Session:
         """The project has a new owner; the SDK's core finds it again by itself, unless the port is
         another."""
         if connection.role == "owner":
-            self.say(f"this process now serves {self.path}: its owner has gone.")
+            again = "serves it again" if self._owned else "now serves it: its owner has gone"
+            self.say(f"{self.path}: this process {again}.")
+        self._owned = connection.role == "owner"
         if self.worker is not None and connection.address != self._address:
             self.worker.reconnect()
         self._address = connection.address

@@ -21,6 +21,7 @@ import pytest
 from filelock import FileLock
 from frontend_fakes import RECORDS, FakeEngine, opener
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
+from temporalio.service import RPCError
 
 from perdure.engine.records import Output
 from perdure.errors import FileInUseError, FileNotWritableError, PerdureError, StoreError
@@ -249,6 +250,19 @@ def test_a_file_that_fails_is_opened_again(members: Members, monkeypatch: pytest
     members.engines[owner].fail(StoreError("a commit failed"))
     assert members.changes[owner].get(timeout=10).role == "owner"
     assert members.engines[owner].stopped
+
+
+def test_whoever_asks_while_the_file_has_failed_is_told_why_and_does_not_wait(
+    members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perdure.frontend.membership._RETRY", 3600.0)
+    owner = members.enter()
+    members.engines[owner].fail(StoreError("no space left", "free some"))
+    assert members.lost.get(timeout=10).message == "no space left"
+    with pytest.raises(StoreError, match="no space left"):
+        asyncio.run(asyncio.wait_for(owner.project.definitions(), 5))
+    with pytest.raises(RPCError, match="no space left"):
+        asyncio.run(asyncio.wait_for(owner.client().count_workflows(), 5))
 
 
 def test_a_folder_that_cannot_be_made_is_not_writable(members: Members, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from temporalio.service import ServiceClient
 
 from perdure.engine.errors import ServiceError
 from perdure.engine.project import Project
+from perdure.errors import PerdureError
 from perdure.frontend.host import ServedEngine
 from perdure.frontend.local import LocalServiceClient, connect_config
 from perdure.frontend.ownership import Notice
@@ -34,7 +35,8 @@ class Connection:
         project: the owner's Project. For the membership's loop only.
         service_client: Temporal's service; without sockets when this process is the owner.
         guard: awaits what `project` does; ServiceError UNAVAILABLE ends the wait with the connection.
-        lost: returns when the connection has ended by itself. For the membership's loop only.
+        lost: returns when the connection has ended by itself; with the reason, if it is this process's own file that
+            failed. For the membership's loop only.
         close: ends it. For the membership's loop only.
     """
 
@@ -44,7 +46,7 @@ class Connection:
     project: Project
     service_client: ServiceClient
     guard: Callable[[Awaitable[Any]], Awaitable[Any]]
-    lost: Callable[[], Awaitable[object]]
+    lost: Callable[[], Awaitable[PerdureError | None]]
     close: Callable[[], Coroutine[Any, Any, None]]
 
     async def connect_client(self, namespace: str = "default", identity: str = "") -> Client:
@@ -64,7 +66,7 @@ async def owner_connection(served: ServedEngine) -> Connection:
         project=served.engine.project,
         service_client=LocalServiceClient(served.calls, served.loop, config, workers),
         guard=served.calls.guard,
-        lost=served.broken.wait,
+        lost=served.lost,
         close=served.close,
     )
 

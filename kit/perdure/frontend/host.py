@@ -57,6 +57,7 @@ class ServedEngine:
 
     Attributes:
         broken: set when the file has failed, and the engine with it.
+        failure: why.
     """
 
     def __init__(self, engine: RunningEngine, calls: Calls, server: Server, token: str) -> None:
@@ -66,6 +67,7 @@ class ServedEngine:
         self.token = token
         self.loop = asyncio.get_running_loop()
         self.broken = asyncio.Event()
+        self.failure: StoreError | None = None
         engine.on_failure(self._fail)
 
     @classmethod
@@ -94,7 +96,13 @@ class ServedEngine:
 
     def _fail(self, error: StoreError) -> None:
         logger.error("The project's file has failed: %s", error)
+        self.failure = error
         self.loop.call_soon_threadsafe(self.broken.set)
+
+    async def lost(self) -> StoreError | None:
+        """Returns when the file has failed, with the reason."""
+        await self.broken.wait()
+        return self.failure
 
     async def close(self) -> None:
         """Ends all calls with UNAVAILABLE, hangs up, stops the engine and closes the file."""

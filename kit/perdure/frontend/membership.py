@@ -143,10 +143,10 @@ class Membership:
         """The connection, once there is one. To be used on `loop`.
 
         Raises:
-            PerdureError: there was none within `wait` seconds.
+            PerdureError: there was none within `wait` seconds, or this process has tried and cannot be the owner.
         """
         if self._connection is None:
-            await self._changes(lambda: self._connection is not None, wait)
+            await self._changes(lambda: self._connection is not None or self._error is not None, wait)
         return self.connection
 
     async def successor(self, connection: Connection, wait: float = _PATIENCE) -> Connection:
@@ -210,7 +210,8 @@ class Membership:
         """Waits for the end of each connection and makes the next one."""
         while True:
             connection = self.connection
-            await connection.lost()
+            if (failure := await connection.lost()) is not None:
+                self._lose(failure)  # whoever waits for an owner is told now; it is this process's own file
             await self._set(None)
             await to_the_end(connection.close())
             if connection.role == "owner":
