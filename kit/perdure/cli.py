@@ -63,17 +63,54 @@ def _worker(line: argparse.Namespace) -> int:
     opened = _open(line, worker=True)
     assert opened.worker is not None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    opened.worker.need()
-    print(f"working for {opened.path} ({opened.role}, {opened.address}); Ctrl-C ends it", flush=True)
+    ended = _Ended()
     try:
+        opened.worker.need()
+        print(f"working for {opened.path} ({opened.role}, {opened.address}); Ctrl-C ends it", flush=True)
         if line.until_idle:
-            return _until_idle(opened, began)
-        threading.Event().wait()
+            # on a thread of its own: a signal then interrupts this one's wait, and nothing that is half done
+            ended.begin(_until_idle, opened, began)
+        return ended.wait()
     except KeyboardInterrupt:
         print("\nending; what is under way is tried again by the next worker", file=sys.stderr)
     finally:
         opened.close()
+        ended.forget()
     return 130 if line.until_idle else 0
+
+
+class _Ended:
+    """The end of a piece of work on another thread: its answer, or its error."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._answer = 0
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def forget(self) -> None:
+        """Lets go of work that was given up: the session that it waited for is closed, so it ends now."""
+        if self._thread is not None:
+            self._thread.join(2.0)
+        self._error = None
+
+    def begin(self, work: Callable[..., int], *arguments: Any) -> None:
+        self._thread = threading.Thread(target=self._by, args=(work, *arguments), daemon=True)
+        self._thread.start()
+
+    def _by(self, work: Callable[..., int], *arguments: Any) -> None:
+        try:
+            self._answer = work(*arguments)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._done.set()
+
+    def wait(self) -> int:
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._answer
 
 
 def _until_idle(opened: Any, began: datetime) -> int:
