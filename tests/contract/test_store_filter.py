@@ -115,7 +115,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         Due=("Datetime", b'"2024-05-01T12:00:00.5+02:00"'),
         Plain=("", b'"p"'),
     )
-    division = started("hidden", search_attributes=attributes(TemporalNamespaceDivision=("Keyword", b'"d"')))
+    division = started("hidden", division="d")
     asyncio.run(
         store.durable(store.append([started("r1", search_attributes=found), started("r2"), division]))
     )

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 from store_records import SECOND, START, attributes, event, one_of_each, started
+from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from perdure.engine.journal import InvalidQueryError, Journal
 from perdure.engine.records import (
+    ActivityChanged,
     Definition,
     EventAppended,
     EventBuffered,
     ExecutionChanged,
     ExecutionClosed,
+    ExecutionDeleted,
+    ExecutionReset,
+    Kept,
     Record,
     RunRecords,
 )
@@ -62,7 +67,7 @@ def test_every_field_of_every_record_is_read_back(journal: Journal) -> None:
     assert run.heartbeats == [beat]
     assert run.closed == closed
     assert list(journal.definitions()) == [definition]
-    assert list(journal.workflow_ids()) == [("default", "payment-7")]
+    assert list(journal.workflow_ids()) == [("default", "", "payment-7")]
 
 
 def test_a_run_that_is_not_there_is_none(journal: Journal) -> None:
@@ -221,3 +226,32 @@ def test_counts_are_whole_or_by_status(payments: Journal) -> None:
 def test_a_filter_that_makes_no_sense_is_refused(payments: Journal, query: str) -> None:
     with pytest.raises(InvalidQueryError):
         listed(payments, query)
+
+
+def test_documents_are_kept_until_they_are_gone(journal: Journal) -> None:
+    keep(
+        journal, Kept("schedule", "default", "daily", 1, b"old"), Kept("schedule", "default", "gone", 2, b"x")
+    )
+    newest = Kept("schedule", "default", "daily", 3, b"new")
+    keep(journal, newest, Kept("schedule", "default", "gone", 4, None))
+    assert list(journal.kept()) == [newest]
+
+
+def test_what_operators_did_is_read_back(journal: Journal) -> None:
+    start = started("r1", division="activity", root_workflow_id="w", root_run_id="r0")
+    changed = ActivityChanged("r1", 5, 10, PendingActivityInfo(activity_id="a", paused=True))
+    reset = ExecutionReset("r1", 11, "r2")
+    paused = ExecutionChanged("r1", 12, "", None, None, status=8)
+    keep(journal, start, changed, ExecutionReset("r1", 9, "r9"), reset, paused)
+    run = run_of(journal, "r1")
+    assert (run.started, run.activity_changes, run.reset, run.changed) == (start, [changed], reset, paused)
+    query = "TemporalNamespaceDivision = 'activity'"
+    (summary,) = asyncio.run(journal.list_executions("default", query, 9, None))
+    assert (summary.status, summary.root_run_id, summary.division) == (8, "r0", "activity")
+
+
+def test_a_deleted_run_leaves_nothing(journal: Journal) -> None:
+    keep(journal, *one_of_each(), started("r2"))
+    keep(journal, ExecutionDeleted("r1", 99))
+    assert asyncio.run(journal.read_run("r1")) is None
+    assert asyncio.run(journal.read_run("r2")) is not None

@@ -8,17 +8,19 @@ at once: one transaction for each cause.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 from collections import deque
 from collections.abc import Coroutine
+from functools import partial
 
 from perdure.engine import deadlines
 from perdure.engine.activities import lose_attempt
+from perdure.engine.alarms import Alarms
 from perdure.engine.clock import Clock, Ids, SystemClock
 from perdure.engine.definitions import Definitions
 from perdure.engine.effects import Effects
 from perdure.engine.journal import Journal
+from perdure.engine.kept import Documents
 from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.local_project import LocalProject
 from perdure.engine.matching import Kind, Matching, Offer, QueueKey
@@ -55,14 +57,14 @@ class Engine:
         self.limits = limits
         self.new_id = Ids(self.clock)
         self.runs = Runs(journal)
+        self.kept = Documents(journal, self.clock.now)
+        self.alarms = Alarms(self.clock)
         self.matching = Matching(self.clock.now)
         self.processes = Processes()
         self.definitions = Definitions()
         self.service = Service(self)
         self.project = LocalProject(self)
         self._effects = Effects(self)
-        self._heap: list[tuple[int, str]] = []
-        self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- life
@@ -70,12 +72,13 @@ class Engine:
     async def start(self) -> None:
         """Takes up every open run where its last commit left it."""
         self.definitions.load(self.journal.definitions())
+        self.kept.load()
         self.runs.remember_ids()
         for records in self.journal.recover():
             self.runs.add(recover(records)).appended = len(records.events)
         for run in self.runs.open():
             self._resume(run)
-        self._spawn(self._keep_time(), "perdure-timers")
+        self._spawn(self.alarms.keep(), "perdure-timers")
 
     async def stop(self) -> None:
         """Ends timers and polls. What is committed stays; nothing else needs saving."""
@@ -151,10 +154,11 @@ class Engine:
         if not ex.open:
             self.runs.close(run)
         due = deadlines.next_deadline(ex)
-        if due is not None and due != run.armed:
-            heapq.heappush(self._heap, (due, ex.run_id))
-            if self._heap[0] == (due, ex.run_id):
-                self._wake.set()
+        if due != run.armed:
+            if due is not None:
+                self.alarms.set(ex.run_id, due, partial(self._fire, ex.run_id))
+            else:
+                self.alarms.clear(ex.run_id)
         run.armed = due
         run.wake()
 
@@ -326,37 +330,18 @@ class Engine:
 
     # --- time
 
-    async def _keep_time(self) -> None:
-        """Fires what is due, for ever."""
-        while True:
-            self._wake.clear()
-            while self._heap and self._stale(*self._heap[0]):
-                heapq.heappop(self._heap)
-            await self.clock.sleep_until(self._heap[0][0] if self._heap else None, self._wake)
-            self._fire_due()
-            await asyncio.sleep(0)
-
-    def _stale(self, when: int, run_id: str) -> bool:
+    def _fire(self, run_id: str) -> None:
+        """A run's deadline has come."""
         run = self.runs.in_memory(run_id)
-        return run is None or run.armed != when
-
-    def _fire_due(self) -> None:
-        now = self.clock.now()
-        while self._heap and self._heap[0][0] <= now:
-            when, run_id = heapq.heappop(self._heap)
-            if self._stale(when, run_id):
-                continue
-            run = self.runs.in_memory(run_id)
-            assert run is not None
-            run.armed = None
-            try:
-                turn = self.turn(run)
-                deadlines.fire(turn, self.new_id)
-                self.commit(turn)
-            except StoreError:
-                raise  # nothing can be kept any more: whoever waits for a commit is told
-            except Exception:
-                log.exception(
-                    "a timer of run %s (workflow %s) could not be fired", run_id, run.ex.workflow_id
-                )
-                self._spawn(self.mend(), "perdure-mend")
+        if run is None:
+            return
+        run.armed = None
+        try:
+            turn = self.turn(run)
+            deadlines.fire(turn, self.new_id)
+            self.commit(turn)
+        except StoreError:
+            raise  # nothing can be kept any more: whoever waits for a commit is told
+        except Exception:
+            log.exception("a timer of run %s (workflow %s) could not be fired", run_id, run.ex.workflow_id)
+            self._spawn(self.mend(), "perdure-mend")

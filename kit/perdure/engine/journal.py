@@ -13,7 +13,7 @@ from typing import Protocol
 
 from temporalio.api.common.v1 import Memo, SearchAttributes
 
-from perdure.engine.records import Definition, Record, RunRecords
+from perdure.engine.records import Definition, Kept, Record, RunRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,10 @@ class Summary:
     parent_run_id: str
     memo: Memo | None
     search_attributes: SearchAttributes | None
+    root_workflow_id: str = ""
+    root_run_id: str = ""
+    division: str = ""
+    state_transitions: int = 0
 
 
 class InvalidQueryError(ValueError):
@@ -60,11 +64,15 @@ class Journal(Protocol):
         """Every definition version ever kept; the one kept last comes last."""
         ...
 
-    def workflow_ids(self) -> Iterable[tuple[str, str]]:
-        """(namespace, workflow_id) of every run in the file; for the engine's filter of ids never seen."""
+    def kept(self) -> list[Kept]:
+        """The newest version of every document that is not a run; those that are gone left out."""
         ...
 
-    async def latest_run(self, namespace: str, workflow_id: str) -> Summary | None:
+    def workflow_ids(self) -> Iterable[tuple[str, str, str]]:
+        """(namespace, division, workflow_id) of every run in the file; for the engine's filter of ids never seen."""
+        ...
+
+    async def latest_run(self, namespace: str, workflow_id: str, division: str = "") -> Summary | None:
         """The newest committed run of a workflow id, open or closed."""
         ...
 

@@ -14,13 +14,19 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from temporalio.api.common.v1 import Memo, Payloads, SearchAttributes
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingActivityInfo
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionStarted:
-    """A run exists. One for each run."""
+    """A run exists. One for each run.
+
+    `division`: "" for workflows. What else the file keeps as runs has a division of its own, and stays out of the lists of
+    workflows, like the TemporalNamespaceDivision of Temporal's server.
+    """
 
     namespace: str
     workflow_id: str
@@ -36,17 +42,21 @@ class ExecutionStarted:
     parent_run_id: str = ""
     memo: Memo | None = None
     search_attributes: SearchAttributes | None = None
+    root_workflow_id: str = ""
+    root_run_id: str = ""
+    division: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionChanged:
-    """What lists show of an open run has changed: the full new values."""
+    """What lists show of an open run has changed: the full new values. `status`: Running or Paused."""
 
     run_id: str
     time: int
     version: str
     memo: Memo | None
     search_attributes: SearchAttributes | None
+    status: int = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,24 @@ class ExecutionClosed:
     history_length: int
     history_size_bytes: int
     new_run_id: str = ""
+    state_transitions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionReset:
+    """A run was reset: `new_run_id` goes on from a point of its history."""
+
+    run_id: str
+    time: int
+    new_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionDeleted:
+    """A run is deleted, with all its records."""
+
+    run_id: str
+    time: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +134,16 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivityChanged:
+    """An operator paused, resumed, reset or changed a pending activity; `info` is its whole state afterwards."""
+
+    run_id: str
+    scheduled_event_id: int
+    time: int
+    info: PendingActivityInfo
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     run_id: str
     scheduled_event_id: int
@@ -146,10 +184,28 @@ class Output:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A durable document that is not a run: a namespace, a search attribute, a schedule, a batch job, a worker deployment.
+
+    The last one of (kind, namespace, id) counts; a body of None means that it is gone.
+    """
+
+    kind: str
+    namespace: str
+    id: str
+    time: int
+    body: bytes | None
+
+
 Record: TypeAlias = (
     ExecutionStarted
     | ExecutionChanged
     | ExecutionClosed
+    | ExecutionReset
+    | ExecutionDeleted
+    | ActivityChanged
+    | Kept
     | EventAppended
     | EventBuffered
     | AttemptStarted
@@ -172,3 +228,5 @@ class RunRecords:
     heartbeats: list[Heartbeat] = field(default_factory=list)  # the last one of each activity
     changed: ExecutionChanged | None = None  # the last one
     closed: ExecutionClosed | None = None
+    activity_changes: list[ActivityChanged] = field(default_factory=list)  # in order
+    reset: ExecutionReset | None = None  # the last one

@@ -21,6 +21,7 @@ def recover(records: RunRecords) -> Execution:
         started.run_id,
         WorkflowExecutionStartedEventAttributes(),
         started.start_time,
+        division=started.division,
         start_request_id=started.request_id,
     )
     for event in records.events:

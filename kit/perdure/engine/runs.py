@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus, WorkflowIdReusePolicy
 from temporalio.api.query.v1 import WorkflowQuery
@@ -24,6 +25,8 @@ FAILED = frozenset(  # how a run must have ended for ALLOW_DUPLICATE_FAILED_ONLY
     )
 )
 
+
+Key: TypeAlias = tuple[str, str, str]  # namespace, division, workflow id
 
 DIRECT = -1  # a query's task_stamp when it has a task of its own
 
@@ -75,6 +78,10 @@ class Run:
         return True
 
 
+def _key(ex: Execution) -> Key:
+    return ex.namespace, ex.division, ex.workflow_id
+
+
 class Runs:
     """Open runs, and the closed ones that were last asked for. Reading a closed run goes to the journal."""
 
@@ -84,8 +91,8 @@ class Runs:
         self._closed: OrderedDict[str, Run] = OrderedDict()
         self._closed_bytes = closed_bytes  # of histories that are kept though their runs are closed
         self._kept_bytes = 0
-        self._current: dict[tuple[str, str], str] = {}  # (namespace, workflow id) -> the newest run in memory
-        self._ever: set[tuple[str, str]] = set()
+        self._current: dict[Key, str] = {}  # the newest run in memory of each id
+        self._ever: set[Key] = set()
 
     def remember_ids(self) -> None:
         """Learns which workflow ids the file holds, so that a new id needs no look-up."""
@@ -95,7 +102,7 @@ class Runs:
         run = Run(ex)
         if ex.open:
             self._open[ex.run_id] = run
-        key = (ex.namespace, ex.workflow_id)
+        key = _key(ex)
         self._current[key] = ex.run_id
         self._ever.add(key)
         return run
@@ -113,7 +120,7 @@ class Runs:
         while self._kept_bytes > self._closed_bytes and len(self._closed) > 1:
             run_id, old = self._closed.popitem(last=False)
             self._kept_bytes -= old.ex.history_size
-            key = (old.ex.namespace, old.ex.workflow_id)
+            key = _key(old.ex)
             if self._current.get(key) == run_id:
                 del self._current[key]
 
@@ -123,32 +130,32 @@ class Runs:
     def in_memory(self, run_id: str) -> Run | None:
         return self._open.get(run_id) or self._closed.get(run_id)
 
-    def open_run(self, namespace: str, workflow_id: str) -> Run | None:
+    def open_run(self, namespace: str, workflow_id: str, division: str = "") -> Run | None:
         """The open run of a workflow id. Open runs are always in memory."""
-        run = self._open.get(self._current.get((namespace, workflow_id), ""))
+        run = self._open.get(self._current.get((namespace, division, workflow_id), ""))
         return run if run is not None and run.ex.open else None
 
-    def known(self, namespace: str, workflow_id: str) -> bool:
+    def known(self, namespace: str, workflow_id: str, division: str = "") -> bool:
         """Whether there ever was a run of this workflow id."""
-        return (namespace, workflow_id) in self._ever
+        return (namespace, division, workflow_id) in self._ever
 
-    def may_reuse(self, namespace: str, workflow_id: str, policy: int) -> bool:
+    def may_reuse(self, namespace: str, workflow_id: str, policy: int, division: str = "") -> bool:
         """Whether a workflow id without an open run may be started again. Its newest run must be in memory, if there is one."""
         if policy == WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE:
-            return not self.known(namespace, workflow_id)
+            return not self.known(namespace, workflow_id, division)
         if policy == WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY:
-            last = self.in_memory(self._current.get((namespace, workflow_id), ""))
+            last = self.in_memory(self._current.get((namespace, division, workflow_id), ""))
             return last is None or last.ex.status in FAILED
         return True
 
-    async def latest(self, namespace: str, workflow_id: str) -> Run | None:
+    async def latest(self, namespace: str, workflow_id: str, division: str = "") -> Run | None:
         """The newest run of a workflow id, open or closed."""
-        key = (namespace, workflow_id)
+        key = (namespace, division, workflow_id)
         if run := self.in_memory(self._current.get(key, "")):
             return run
         if key not in self._ever:
             return None
-        summary = await self._journal.latest_run(namespace, workflow_id)
+        summary = await self._journal.latest_run(namespace, workflow_id, division)
         run = None if summary is None else await self.get(namespace, workflow_id, summary.run_id)
         if run is not None and self.in_memory(self._current.get(key, "")) is None:
             self._current[key] = run.ex.run_id

@@ -277,4 +277,7 @@ def _record(ex: Execution) -> ExecutionStarted:
         parent_run_id=started.parent_workflow_execution.run_id,
         memo=started.memo if started.HasField("memo") else None,
         search_attributes=started.search_attributes if started.HasField("search_attributes") else None,
+        root_workflow_id=started.root_workflow_execution.workflow_id or ex.workflow_id,
+        root_run_id=started.root_workflow_execution.run_id or ex.run_id,
+        division=ex.division,
     )

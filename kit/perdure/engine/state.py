@@ -150,6 +150,7 @@ class Execution:
     run_id: str
     started: WorkflowExecutionStartedEventAttributes
     start_time: int
+    division: str = ""  # "" for workflows; see records.ExecutionStarted
     events: list[HistoryEvent] = field(default_factory=list)
     history_size: int = 0
     status: int = RUNNING

@@ -39,12 +39,15 @@ COLUMNS = {
     "HistorySizeBytes": Column("nullif(history_size_bytes, 0)", "Int"),
     "ParentWorkflowId": Column("nullif(parent_workflow_id, '')", "Keyword"),
     "ParentRunId": Column("nullif(parent_run_id, '')", "Keyword"),
+    "TemporalNamespaceDivision": Column("nullif(division, '')", "Keyword"),
+    "RootWorkflowId": Column("root_workflow_id", "Keyword"),
+    "RootRunId": Column("root_run_id", "Keyword"),
+    "StateTransitionCount": Column("nullif(state_transitions, 0)", "Int"),
     "TemporalWorkerDeployment": Column("(CASE WHEN version != '' THEN workflow_type END)", "Keyword"),
     "TemporalWorkerDeploymentVersion": Column("(workflow_type || ':' || nullif(version, ''))", "Keyword"),
 }
-NOT_KEPT = ("StateTransitionCount", "RootWorkflowId", "RootRunId")
 DIVISION = "TemporalNamespaceDivision"
-DIVISION_IS_NULL = f"json_extract_string(search_attributes_json, '$.{DIVISION}') IS NULL"
+DIVISION_IS_NULL = "division = ''"
 
 _ATTRIBUTE = "json_extract_string(search_attributes_json, ?)"
 _ATTRIBUTES = {

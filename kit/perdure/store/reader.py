@@ -13,17 +13,21 @@ from google.protobuf.message import Message
 from temporalio.api.common.v1 import Memo, Payloads, SearchAttributes
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from perdure.engine.journal import Summary
 from perdure.engine.records import (
+    ActivityChanged,
     AttemptEnded,
     AttemptStarted,
     Definition,
     EventBuffered,
     ExecutionChanged,
     ExecutionClosed,
+    ExecutionReset,
     ExecutionStarted,
     Heartbeat,
+    Kept,
     RunRecords,
 )
 from perdure.store.statements import queries
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _ROWS_AT_ONCE = 2048
-_MEMO_AND_ATTRIBUTES: dict[int, type[Message]] = {-2: Memo, -1: SearchAttributes}
 
 
 def rows(cursor: DuckDBPyConnection, name: str, parameters: object = None) -> Iterator[tuple[Any, ...]]:
@@ -78,7 +81,7 @@ def _runs(cursor: DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecord
     wanted = {"run_ids": run_ids}
     runs: dict[str, RunRecords] = {}
     for row in rows(cursor, "starts_of", wanted):
-        runs[row[2]] = RunRecords(ExecutionStarted(*_parsed(row, _MEMO_AND_ATTRIBUTES)))
+        runs[row[2]] = RunRecords(ExecutionStarted(*_parsed(row, {-5: Memo, -4: SearchAttributes})))
     for run_id, event in rows(cursor, "events_of", wanted):
         runs[run_id].events.append(HistoryEvent.FromString(event))
     for run_id, buffer_seq, event in rows(cursor, "buffered_of", wanted):
@@ -90,9 +93,13 @@ def _runs(cursor: DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecord
     for row in rows(cursor, "heartbeats_of", wanted):
         runs[row[0]].heartbeats.append(Heartbeat(*_parsed(row, {-1: Payloads})))
     for row in rows(cursor, "changes_of", wanted):
-        runs[row[0]].changed = ExecutionChanged(*_parsed(row, _MEMO_AND_ATTRIBUTES))
+        runs[row[0]].changed = ExecutionChanged(*_parsed(row, {-3: Memo, -2: SearchAttributes}))
     for row in rows(cursor, "closes_of", wanted):
         runs[row[0]].closed = ExecutionClosed(*row)
+    for row in rows(cursor, "resets_of", wanted):
+        runs[row[0]].reset = ExecutionReset(*row)
+    for row in rows(cursor, "activity_changes_of", wanted):
+        runs[row[0]].activity_changes.append(ActivityChanged(*_parsed(row, {-1: PendingActivityInfo})))
     return runs
 
 
@@ -101,15 +108,23 @@ def definitions(cursor: DuckDBPyConnection) -> list[Definition]:
     return [Definition(*row) for row in rows(cursor, "all_definitions")]
 
 
-def workflow_ids(cursor: DuckDBPyConnection) -> Iterable[tuple[str, str]]:
-    """Namespace and workflow id of every run."""
-    return [(namespace, workflow_id) for namespace, workflow_id in rows(cursor, "workflow_ids")]
+def kept(cursor: DuckDBPyConnection) -> list[Kept]:
+    """The newest version of each document that is not a run."""
+    return [Kept(*row) for row in rows(cursor, "all_kept")]
 
 
-def latest_run(cursor: DuckDBPyConnection, namespace: str, workflow_id: str) -> Summary | None:
+def workflow_ids(cursor: DuckDBPyConnection) -> Iterable[tuple[str, str, str]]:
+    """Namespace, division and workflow id of every run."""
+    return [(namespace, division, id_) for namespace, division, id_ in rows(cursor, "workflow_ids")]
+
+
+def latest_run(
+    cursor: DuckDBPyConnection, namespace: str, workflow_id: str, division: str = ""
+) -> Summary | None:
     """The run of a workflow id that was started last."""
-    text = f"{queries()['list_runs']} WHERE namespace = ? AND workflow_id = ? ORDER BY seq DESC LIMIT 1"
-    found = cursor.execute(text, [namespace, workflow_id]).fetchone()
+    where = "namespace = ? AND workflow_id = ? AND division = ?"
+    text = f"{queries()['list_runs']} WHERE {where} ORDER BY seq DESC LIMIT 1"
+    found = cursor.execute(text, [namespace, workflow_id, division]).fetchone()
     return None if found is None else _summary(found)
 
 
@@ -144,4 +159,4 @@ def search_attribute_type(cursor: DuckDBPyConnection, namespace: str, name: str)
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:
-    return Summary(*_parsed(row, _MEMO_AND_ATTRIBUTES))
+    return Summary(*_parsed(row, {-6: Memo, -5: SearchAttributes}))

@@ -21,6 +21,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.records import (
+    ActivityChanged,
     AttemptEnded,
     AttemptStarted,
     Definition,
@@ -28,8 +29,10 @@ from perdure.engine.records import (
     EventBuffered,
     ExecutionChanged,
     ExecutionClosed,
+    ExecutionReset,
     ExecutionStarted,
     Heartbeat,
+    Kept,
     Output,
     Record,
 )
@@ -224,6 +227,7 @@ def execution_start_row(seq: int, r: ExecutionStarted) -> Row:
             r.memo and json_of(r.memo.fields),
             r.search_attributes and json_of(r.search_attributes.indexed_fields),
         ),
+        *(r.root_workflow_id, r.root_run_id, r.division),
     )
 
 
@@ -234,11 +238,27 @@ def execution_change_row(seq: int, r: ExecutionChanged) -> Row:
             r.memo and json_of(r.memo.fields),
             r.search_attributes and json_of(r.search_attributes.indexed_fields),
         ),
+        r.status,
     )
 
 
 def execution_close_row(seq: int, r: ExecutionClosed) -> Row:
-    return (seq, r.run_id, r.status, r.close_time, r.history_length, r.history_size_bytes, r.new_run_id)
+    return (
+        *(seq, r.run_id, r.status, r.close_time, r.history_length, r.history_size_bytes, r.new_run_id),
+        r.state_transitions,
+    )
+
+
+def execution_reset_row(seq: int, r: ExecutionReset) -> Row:
+    return (seq, r.run_id, r.time, r.new_run_id)
+
+
+def activity_change_row(seq: int, r: ActivityChanged) -> Row:
+    return (seq, r.run_id, r.scheduled_event_id, r.time, _bytes(r.info))
+
+
+def kept_row(seq: int, r: Kept) -> Row:
+    return (seq, r.kind, r.namespace, r.id, r.time, r.body)
 
 
 def buffered_event_row(seq: int, r: EventBuffered) -> Row:
@@ -300,10 +320,14 @@ def output_row(seq: int, r: Output) -> Row:
     return (seq, r.run_id, r.scheduled_event_id, r.attempt, r.time, r.stream, _text(r.text))
 
 
+# ExecutionDeleted has no table: it takes rows away from these
 TABLES: dict[type[Record], tuple[str, Callable[[int, Any], Row]]] = {
     ExecutionStarted: ("execution_starts", execution_start_row),
     ExecutionChanged: ("execution_changes", execution_change_row),
     ExecutionClosed: ("execution_closes", execution_close_row),
+    ExecutionReset: ("execution_resets", execution_reset_row),
+    ActivityChanged: ("activity_changes", activity_change_row),
+    Kept: ("kept", kept_row),
     EventAppended: ("events", event_row),
     EventBuffered: ("buffered_events", buffered_event_row),
     AttemptStarted: ("attempt_starts", attempt_start_row),
@@ -312,3 +336,5 @@ TABLES: dict[type[Record], tuple[str, Callable[[int, Any], Row]]] = {
     Definition: ("definitions", definition_row),
     Output: ("outputs", output_row),
 }
+
+RUN_TABLES = tuple(table for kind, (table, _) in TABLES.items() if kind not in (Definition, Kept))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from perdure.engine.journal import Summary
-from perdure.engine.records import Definition, Record, RunRecords
+from perdure.engine.records import Definition, Kept, Record, RunRecords
 from perdure.errors import FileInUseError, StoreError
 from perdure.store import queries, reader
 from perdure.store.files import connect, explain
@@ -119,13 +119,19 @@ class Store:
         """Every definition version ever kept; the one kept last comes last."""
         return self._read(reader.definitions)
 
-    def workflow_ids(self) -> Iterable[tuple[str, str]]:
-        """(namespace, workflow_id) of every run in the file."""
+    def kept(self) -> list[Kept]:
+        """The newest version of every document that is not a run."""
+        return self._read(reader.kept)
+
+    def workflow_ids(self) -> Iterable[tuple[str, str, str]]:
+        """(namespace, division, workflow_id) of every run in the file."""
         return self._read(reader.workflow_ids)
 
-    async def latest_run(self, namespace: str, workflow_id: str) -> Summary | None:
+    async def latest_run(self, namespace: str, workflow_id: str, division: str = "") -> Summary | None:
         """The newest committed run of a workflow id, open or closed."""
-        return await self._in_thread(lambda cursor: reader.latest_run(cursor, namespace, workflow_id))
+        return await self._in_thread(
+            lambda cursor: reader.latest_run(cursor, namespace, workflow_id, division)
+        )
 
     async def read_run(self, run_id: str) -> RunRecords | None:
         """All committed records of a run; None if there is none."""

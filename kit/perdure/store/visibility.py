@@ -21,7 +21,6 @@ from perdure.store.columns import (
     COLUMNS,
     DIVISION,
     DIVISION_IS_NULL,
-    NOT_KEPT,
     ORDERED,
     VALUES,
     Column,
@@ -280,8 +279,6 @@ class _Compiler:
         found = COLUMNS.get(name) or COLUMNS.get(f"Temporal{name}")
         if found is not None:
             return found
-        if name in NOT_KEPT:
-            raise self._refused(f"{name} is not kept here", name)
         kind = self._attribute_type(name)
         if kind is None:
             folded = {column.lower(): column for column in COLUMNS}

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from perdure.engine.records import Record
+from perdure.engine.records import ExecutionDeleted, Record
 from perdure.errors import StoreError
 from perdure.store.files import explain, sync_folder, wal_size
-from perdure.store.rows import TABLES, Row
+from perdure.store.rows import RUN_TABLES, TABLES, Row
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -166,14 +166,20 @@ class Writer:
 
     def _commit(self, records: list[Record]) -> None:
         rows: defaultdict[str, list[Row]] = defaultdict(list)
+        deleted: list[str] = []
         for seq, record in enumerate(records, self._seq + 1):
+            if isinstance(record, ExecutionDeleted):
+                deleted.append(record.run_id)
+                continue
             table, row = TABLES[type(record)]
             rows[table].append(row(seq, record))
-        if len(rows) == 1:  # one flush is one statement, and as such a transaction of its own
+        if len(rows) == 1 and not deleted:  # one flush is one statement, and as such a transaction of its own
             self._flush(rows)
         else:
             self._connection.execute("BEGIN TRANSACTION")
             self._flush(rows)
+            if deleted:
+                self._delete(deleted)
             self._connection.execute("COMMIT")
         self._seq += len(records)
         if self._log_is_new:
@@ -184,6 +190,12 @@ class Writer:
         for table, values in rows.items():
             self._appenders[table].append_rows(values)
             self._appenders[table].flush()
+
+    def _delete(self, run_ids: list[str]) -> None:
+        for table in RUN_TABLES:
+            self._connection.execute(
+                f"DELETE FROM journal.{table} WHERE run_id IN (SELECT unnest(?::VARCHAR[]))", [run_ids]
+            )
 
     def _finish(self, batch: _Batch) -> None:
         with self._changed:

@@ -12,10 +12,9 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from temporalio.api.enums.v1 import WorkflowExecutionStatus
-
 from perdure.engine.journal import Summary
 from perdure.engine.records import (
+    ActivityChanged,
     AttemptEnded,
     AttemptStarted,
     Definition,
@@ -23,12 +22,16 @@ from perdure.engine.records import (
     EventBuffered,
     ExecutionChanged,
     ExecutionClosed,
+    ExecutionDeleted,
+    ExecutionReset,
     ExecutionStarted,
     Heartbeat,
+    Kept,
     Output,
     Record,
     RunRecords,
 )
+from perdure.engine.state import RUNNING
 from perdure.history.payloads import status_name
 from perdure.testing.list_filter import parse
 
@@ -41,6 +44,7 @@ class MemoryJournal:
     def __init__(self, observe: Callable[[Sequence[Record]], None] | None = None) -> None:
         self.runs: dict[str, RunRecords] = {}
         self.outputs: list[Output] = []
+        self._kept: dict[tuple[str, str, str], Kept] = {}
         self._definitions: dict[tuple[str, str, str], Definition] = {}
         self._observe = observe
         self._ticket = 0
@@ -84,12 +88,20 @@ class MemoryJournal:
     def definitions(self) -> list[Definition]:
         return list(self._definitions.values())
 
-    def workflow_ids(self) -> Iterable[tuple[str, str]]:
-        return {(run.started.namespace, run.started.workflow_id) for run in self.runs.values()}
+    def kept(self) -> list[Kept]:
+        return [kept for kept in self._kept.values() if kept.body is not None]
 
-    async def latest_run(self, namespace: str, workflow_id: str) -> Summary | None:
-        found = [run for run in self.runs.values() if run.started.namespace == namespace]
-        found = [run for run in found if run.started.workflow_id == workflow_id]
+    def workflow_ids(self) -> Iterable[tuple[str, str, str]]:
+        starts = [run.started for run in self.runs.values()]
+        return {(start.namespace, start.division, start.workflow_id) for start in starts}
+
+    async def latest_run(self, namespace: str, workflow_id: str, division: str = "") -> Summary | None:
+        wanted = (namespace, workflow_id, division)
+        found = [
+            run
+            for run in self.runs.values()
+            if (run.started.namespace, run.started.workflow_id, run.started.division) == wanted
+        ]
         return _summary(found[-1]) if found else None
 
     async def read_run(self, run_id: str) -> RunRecords | None:
@@ -125,6 +137,12 @@ class MemoryJournal:
                 key = (record.kind, record.name, record.version)
                 self._definitions.pop(key, None)  # kept again: it is the newest now
                 self._definitions[key] = record
+            case Kept():
+                key = (record.kind, record.namespace, record.id)
+                self._kept.pop(key, None)
+                self._kept[key] = record
+            case ExecutionDeleted():
+                self.runs.pop(record.run_id, None)
             case Output():
                 self.outputs.append(record)
             case _:
@@ -151,7 +169,11 @@ def fold(run: RunRecords, record: Record) -> None:
             run.changed = record
         case ExecutionClosed():
             run.closed = record
-        case ExecutionStarted() | Definition() | Output():
+        case ExecutionReset():
+            run.reset = record
+        case ActivityChanged():
+            run.activity_changes.append(record)
+        case ExecutionStarted() | ExecutionDeleted() | Kept() | Definition() | Output():
             raise ValueError(f"{type(record).__name__} is not one of a run's later records.")
 
 
@@ -165,7 +187,7 @@ def _summary(run: RunRecords) -> Summary:
         first_run_id=started.first_run_id,
         workflow_type=started.workflow_type,
         task_queue=started.task_queue,
-        status=closed.status if closed else WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
+        status=closed.status if closed else changed.status if changed else RUNNING,
         start_time=started.start_time,
         execution_time=started.execution_time,
         close_time=closed.close_time if closed else None,
@@ -176,4 +198,8 @@ def _summary(run: RunRecords) -> Summary:
         parent_run_id=started.parent_run_id,
         memo=changed.memo if changed else started.memo,
         search_attributes=changed.search_attributes if changed else started.search_attributes,
+        root_workflow_id=started.root_workflow_id,
+        root_run_id=started.root_run_id,
+        division=started.division,
+        state_transitions=closed.state_transitions if closed else 0,
     )

@@ -45,15 +45,23 @@ _FIELDS: dict[str, Callable[[Summary], Any]] = {
     "HistorySizeBytes": lambda row: row.history_size_bytes,
     "ParentWorkflowId": lambda row: row.parent_workflow_id or None,
     "ParentRunId": lambda row: row.parent_run_id or None,
+    "RootWorkflowId": lambda row: row.root_workflow_id,
+    "RootRunId": lambda row: row.root_run_id,
+    "StateTransitionCount": lambda row: row.state_transitions or None,
+    "TemporalNamespaceDivision": lambda row: row.division or None,
 }
 _TIMES = {"StartTime", "ExecutionTime", "CloseTime"}
 
 
 def parse(query: str) -> Accepts:
-    """A predicate for a list filter; "" accepts every run. Raises InvalidQueryError."""
-    if not query.strip():
-        return lambda row: True
-    return _Parser(query).read()
+    """A predicate for a list filter; "" accepts every workflow. Raises InvalidQueryError.
+
+    Runs of a division are hidden from filters that do not name it.
+    """
+    accepts = _Parser(query).read() if query.strip() else lambda row: True
+    if "TemporalNamespaceDivision" in query:
+        return accepts
+    return lambda row: not row.division and accepts(row)
 
 
 class _Parser:

@@ -23,21 +23,27 @@ CREATE TABLE journal.meta (
 CREATE TABLE journal.execution_starts (
     seq BIGINT, namespace VARCHAR, workflow_id VARCHAR, run_id VARCHAR, first_run_id VARCHAR, workflow_type VARCHAR, task_queue VARCHAR,
     start_time_ns BIGINT, execution_time_ns BIGINT, request_id VARCHAR, version VARCHAR, parent_workflow_id VARCHAR, parent_run_id VARCHAR,
-    memo BLOB, search_attributes BLOB, memo_json VARCHAR, search_attributes_json VARCHAR
+    memo BLOB, search_attributes BLOB, memo_json VARCHAR, search_attributes_json VARCHAR,
+    root_workflow_id VARCHAR, root_run_id VARCHAR, division VARCHAR
 );
 
 -- name: create_execution_changes
 -- New values of what lists show of an open run (ExecutionChanged).
 CREATE TABLE journal.execution_changes (
     seq BIGINT, run_id VARCHAR, time_ns BIGINT, version VARCHAR,
-    memo BLOB, search_attributes BLOB, memo_json VARCHAR, search_attributes_json VARCHAR
+    memo BLOB, search_attributes BLOB, memo_json VARCHAR, search_attributes_json VARCHAR, status INTEGER
 );
 
 -- name: create_execution_closes
 -- Ends of runs (ExecutionClosed); `status` is the number of a temporal.api.enums.v1.WorkflowExecutionStatus.
 CREATE TABLE journal.execution_closes (
-    seq BIGINT, run_id VARCHAR, status INTEGER, close_time_ns BIGINT, history_length BIGINT, history_size_bytes BIGINT, new_run_id VARCHAR
+    seq BIGINT, run_id VARCHAR, status INTEGER, close_time_ns BIGINT, history_length BIGINT, history_size_bytes BIGINT, new_run_id VARCHAR,
+    state_transitions BIGINT
 );
+
+-- name: create_execution_resets
+-- Runs that were reset, and the runs that went on from a point of their history (ExecutionReset).
+CREATE TABLE journal.execution_resets (seq BIGINT, run_id VARCHAR, time_ns BIGINT, new_run_id VARCHAR);
 
 -- name: create_events
 -- History events (EventAppended). `name`: activity or workflow type, signal, marker or update name. `subject_id`: id of the activity,
@@ -65,6 +71,14 @@ CREATE TABLE journal.attempt_ends (
     seq BIGINT, run_id VARCHAR, scheduled_event_id BIGINT, attempt BIGINT,
     ended_time_ns BIGINT, outcome VARCHAR, next_attempt_time_ns BIGINT, failure_text VARCHAR, failure BLOB
 );
+
+-- name: create_activity_changes
+-- What operators did to pending activities (ActivityChanged); `info` is a temporal.api.workflow.v1.PendingActivityInfo.
+CREATE TABLE journal.activity_changes (seq BIGINT, run_id VARCHAR, scheduled_event_id BIGINT, time_ns BIGINT, info BLOB);
+
+-- name: create_kept
+-- Documents that are not runs (Kept): the last of (kind, namespace, id) counts, a NULL body means that it is gone.
+CREATE TABLE journal.kept (seq BIGINT, kind VARCHAR, namespace VARCHAR, id VARCHAR, time_ns BIGINT, body BLOB);
 
 -- name: create_heartbeats
 -- Heartbeats of attempts (Heartbeat), with the details that the next attempt is given.

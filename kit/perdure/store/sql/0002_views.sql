@@ -28,13 +28,14 @@ WITH changes AS (
 )
 SELECT
     s.seq, s.namespace, s.workflow_id, s.run_id, s.first_run_id, s.workflow_type, s.task_queue,
-    coalesce(e.status, 1) AS status, s.start_time_ns, s.execution_time_ns, e.close_time_ns,
+    coalesce(e.status, c.status, 1) AS status, s.start_time_ns, s.execution_time_ns, e.close_time_ns,
     coalesce(e.history_length, 0) AS history_length, coalesce(e.history_size_bytes, 0) AS history_size_bytes,
     coalesce(c.version, s.version) AS version, s.parent_workflow_id, s.parent_run_id, e.new_run_id,
     CASE WHEN c.seq IS NULL THEN s.memo ELSE c.memo END AS memo,
     CASE WHEN c.seq IS NULL THEN s.search_attributes ELSE c.search_attributes END AS search_attributes,
     CASE WHEN c.seq IS NULL THEN s.memo_json ELSE c.memo_json END AS memo_json,
-    CASE WHEN c.seq IS NULL THEN s.search_attributes_json ELSE c.search_attributes_json END AS search_attributes_json
+    CASE WHEN c.seq IS NULL THEN s.search_attributes_json ELSE c.search_attributes_json END AS search_attributes_json,
+    s.root_workflow_id, s.root_run_id, s.division, coalesce(e.state_transitions, 0) AS state_transitions
 FROM journal.execution_starts AS s
 LEFT JOIN changes AS c ON c.run_id = s.run_id
 LEFT JOIN journal.execution_closes AS e ON e.run_id = s.run_id;
@@ -50,7 +51,7 @@ SELECT
     nullif(version, '') AS version, nullif(parent_workflow_id, '') AS parent_workflow_id, nullif(parent_run_id, '') AS parent_run_id,
     nullif(new_run_id, '') AS new_run_id,
     memo_json::JSON AS memo, search_attributes_json::JSON AS search_attributes
-FROM journal.runs;
+FROM journal.runs WHERE division = '';
 
 -- name: create_events_view
 -- One row for each history event. `payloads` is the event's input, result or details, a JSON array; `event` the protobuf HistoryEvent.

@@ -30,6 +30,9 @@ SELECT coalesce(max(seq), 0) FROM (
     UNION ALL SELECT max(seq) FROM journal.heartbeats
     UNION ALL SELECT max(seq) FROM journal.definitions
     UNION ALL SELECT max(seq) FROM journal.outputs
+    UNION ALL SELECT max(seq) FROM journal.execution_resets
+    UNION ALL SELECT max(seq) FROM journal.activity_changes
+    UNION ALL SELECT max(seq) FROM journal.kept
 );
 
 -- name: open_run_ids
@@ -42,19 +45,37 @@ ORDER BY seq;
 -- The ExecutionStarted records of the given runs.
 SELECT
     namespace, workflow_id, run_id, first_run_id, workflow_type, task_queue, start_time_ns, execution_time_ns,
-    request_id, version, parent_workflow_id, parent_run_id, memo, search_attributes
+    request_id, version, parent_workflow_id, parent_run_id, memo, search_attributes, root_workflow_id, root_run_id, division
 FROM journal.execution_starts WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
 
 -- name: changes_of
 -- The last ExecutionChanged record of each of the given runs.
-SELECT run_id, time_ns, version, memo, search_attributes
+SELECT run_id, time_ns, version, memo, search_attributes, status
 FROM journal.execution_changes WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[]))
 QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY seq DESC) = 1;
 
 -- name: closes_of
 -- The ExecutionClosed records of the given runs.
-SELECT run_id, status, close_time_ns, history_length, history_size_bytes, new_run_id
+SELECT run_id, status, close_time_ns, history_length, history_size_bytes, new_run_id, state_transitions
 FROM journal.execution_closes WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
+
+-- name: resets_of
+-- The last ExecutionReset record of each of the given runs.
+SELECT run_id, time_ns, new_run_id
+FROM journal.execution_resets WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[]))
+QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY seq DESC) = 1;
+
+-- name: activity_changes_of
+-- The ActivityChanged records of the given runs.
+SELECT run_id, scheduled_event_id, time_ns, info
+FROM journal.activity_changes WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
+
+-- name: all_kept
+-- The newest version of each document that is not a run and is not gone.
+SELECT * EXCLUDE (seq) FROM (
+    SELECT kind, namespace, id, time_ns, body, seq FROM journal.kept
+    QUALIFY row_number() OVER (PARTITION BY kind, namespace, id ORDER BY seq DESC) = 1
+) WHERE body IS NOT NULL ORDER BY seq;
 
 -- name: events_of
 -- The history events of the given runs, in order.
@@ -89,8 +110,8 @@ QUALIFY row_number() OVER (PARTITION BY run_id, scheduled_event_id ORDER BY seq 
 ORDER BY seq;
 
 -- name: workflow_ids
--- Namespace and workflow id of every run.
-SELECT DISTINCT namespace, workflow_id FROM journal.execution_starts;
+-- Namespace, division and workflow id of every run.
+SELECT DISTINCT namespace, division, workflow_id FROM journal.execution_starts;
 
 -- name: all_definitions
 -- Every definition version; the one kept last comes last, as the current one: a cell may go back to an older text.
@@ -103,7 +124,8 @@ ORDER BY seq;
 -- Summaries of runs; a WHERE clause, an order and a limit are put after it.
 SELECT
     namespace, workflow_id, run_id, first_run_id, workflow_type, task_queue, status, start_time_ns, execution_time_ns, close_time_ns,
-    history_length, history_size_bytes, version, parent_workflow_id, parent_run_id, memo, search_attributes
+    history_length, history_size_bytes, version, parent_workflow_id, parent_run_id, memo, search_attributes,
+    root_workflow_id, root_run_id, division, state_transitions
 FROM journal.runs;
 
 -- name: count_runs
