@@ -22,6 +22,7 @@ from perdure.engine.rpc import (
     workflow_worker,
 )
 from perdure.engine.rpc.common import Handlers
+from perdure.engine.rpc.refused import REFUSED
 from perdure.errors import StoreError
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Service:
         """
         handler = HANDLERS.get(method)
         if handler is None:
-            raise ServiceError(Code.UNIMPLEMENTED, f"perdure's engine does not implement {method} yet")
+            reason = REFUSED.get(method, "perdure's engine does not know this RPC")
+            raise ServiceError(Code.UNIMPLEMENTED, f"{method}: {reason}")
         if (namespace := getattr(request, "namespace", "")) and isinstance(namespace, str):
             info.check_namespace(namespace)
         try:
