@@ -265,14 +265,17 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 def project_file(path: str | Path | None = None) -> Path:
     """Where a project's file is.
 
-    A path that ends in .duckdb is the file, any other the folder that holds `history.duckdb`. Without a
-    path it is PERDURE_HOME, else the nearest `.perdure` in the working directory or above it, else
+    A path that ends in .duckdb is the file, any other the folder that holds `history.duckdb`, or whose
+    `.perdure` does. Without a path it is PERDURE_HOME, else the nearest `.perdure` in the working directory or above it, else
     `./.perdure`.
     """
     chosen = path if path is not None else os.environ.get("PERDURE_HOME") or None
     if chosen is not None:
-        given = Path(chosen).expanduser()
-        return given.absolute() if given.suffix == ".duckdb" else given.absolute() / FILE
+        given = Path(chosen).expanduser().absolute()
+        if given.suffix == ".duckdb":
+            return given
+        inside = given / FOLDER / FILE
+        return inside if inside.exists() and not (given / FILE).exists() else given / FILE
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / FOLDER).is_dir() and os.access(folder / FOLDER, os.W_OK):

@@ -100,6 +100,17 @@ def test_mistakes_are_named(folder: Path) -> None:
     assert perdure(folder, "address").returncode == 1
 
 
+def test_looking_makes_no_project(tmp_path: Path) -> None:
+    for words in (["runs"], ["token"], ["show", "order-1"], ["--project", "elsewhere", "status"]):
+        refused = perdure(tmp_path, *words)
+        assert (refused.returncode, "There is no project at" in refused.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_project_may_be_named_before_the_command(folder: Path, tmp_path: Path) -> None:
+    assert "1 running" in perdure(tmp_path, "--project", str(folder), "status").stdout
+
+
 def test_a_run_that_nobody_can_work_on_is_told_of_and_left(tmp_path: Path) -> None:
     started = perdure(tmp_path, "start", "oder", "--id", "order-9")
     assert (started.returncode, started.stdout) == (0, "order-9\n")
