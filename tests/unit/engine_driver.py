@@ -28,6 +28,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine.engine import Engine
+from perdure.engine.matching import QueueKey, Seen
 from perdure.engine.protos import SECOND, duration
 from perdure.engine.runs import Run
 from perdure.testing import JumpingClock, MemoryJournal
@@ -122,6 +123,11 @@ class Driver:
         run = self.engine.runs.open_run("default", workflow_id)
         assert run is not None
         return run
+
+    def has_polled(self, queue: str) -> None:
+        """A worker has just polled a queue of workflow tasks."""
+        known = self.engine.matching.queue(QueueKey("default", queue, "workflow")).seen
+        known["worker", "", ""] = Seen("worker", self.clock.now(), None, None)
 
     async def crash(self) -> Driver:
         """The process is gone; another one opens what was committed."""

@@ -238,8 +238,7 @@ async def test_a_sticky_queue_without_pollers_is_passed_over_without_an_event(d:
 @in_engine
 async def test_a_task_lying_in_a_sticky_queue_moves_when_its_worker_shuts_down(d: Driver) -> None:
     await d.start()
-    key = d.engine.queue_key(d.run().ex, "sticky", "workflow")
-    d.engine.matching.queue(key).seen["worker"] = d.clock.now()
+    d.has_polled("sticky")
     with d.clock.held():
         await d.complete(await d.workflow_task(), sticky="sticky")
         await d.signal()
@@ -252,8 +251,7 @@ async def test_a_task_lying_in_a_sticky_queue_moves_when_its_worker_shuts_down(d
 async def test_a_task_that_timed_out_after_it_left_a_sticky_queue_is_there_after_a_crash(d: Driver) -> None:
     """No event tells that a task was moved, so recovery must not conclude from its queue whether another is owed."""
     await d.start()
-    key = d.engine.queue_key(d.run().ex, "sticky", "workflow")
-    d.engine.matching.queue(key).seen["worker"] = d.clock.now()
+    d.has_polled("sticky")
     await d.complete(await d.workflow_task(), sticky="sticky")
     with d.clock.held():
         await d.signal()

@@ -16,6 +16,7 @@ from temporalio.api.protocol.v1 import Message
 
 from perdure.engine.errors import ServiceError
 from perdure.engine.limits import Limits
+from perdure.engine.priorities import check_priority
 from perdure.engine.protos import from_duration
 from perdure.engine.retries import check_policy
 from perdure.engine.state import Execution
@@ -284,6 +285,10 @@ def _check_child(shadow: _Shadow, command: Command) -> None:
         "perdure's engine has no cron schedules yet; leave cron_schedule out",
     )
     _check_retry(attributes.retry_policy, cause)
+    try:
+        check_priority(attributes.priority)
+    except ServiceError as error:
+        raise BadCommand(cause, error.message) from None
     shadow.children += 1
     _require(
         shadow.children <= shadow.limits.pending,

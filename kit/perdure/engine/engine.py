@@ -24,9 +24,12 @@ from perdure.engine.kept import Documents
 from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.local_project import LocalProject
 from perdure.engine.matching import Kind, Matching, Offer, QueueKey
+from perdure.engine.priorities import inherited, rank
 from perdure.engine.processes import Lease, Processes, is_process_name, may_live
+from perdure.engine.queue_config import kept_limits
 from perdure.engine.records import Definition, Record
 from perdure.engine.recovery import recover
+from perdure.engine.routing import Routing
 from perdure.engine.runs import Run, Runs
 from perdure.engine.service import Service
 from perdure.engine.state import Execution
@@ -59,7 +62,8 @@ class Engine:
         self.runs = Runs(journal)
         self.kept = Documents(journal, self.clock.now)
         self.alarms = Alarms(self.clock)
-        self.matching = Matching(self.clock.now)
+        self.routing = Routing(self)
+        self.matching = Matching(self.clock, self.alarms, self.routing.group_of)
         self.processes = Processes()
         self.definitions = Definitions()
         self.service = Service(self)
@@ -73,6 +77,8 @@ class Engine:
         """Takes up every open run where its last commit left it."""
         self.definitions.load(self.journal.definitions())
         self.kept.load()
+        for key, limits in kept_limits(self.kept):
+            self.matching.limit(key, limits)
         self.runs.remember_ids()
         for records in self.journal.recover():
             self.runs.add(recover(records)).appended = len(records.events)
@@ -207,7 +213,9 @@ class Engine:
             return now is not None and not now.started and now.stamp == stamp
 
         self.adopt("workflow", ex.workflow_type, ex.version)
-        self.matching.offer(key, Offer("workflow", ex.run_id, task.scheduled_id, valid))
+        self.matching.offer(
+            key, Offer("workflow", ex.run_id, task.scheduled_id, valid, rank(ex.started.priority))
+        )
 
     def _offer_activity(self, ex: Execution, scheduled_id: int) -> None:
         activity = ex.activities.get(scheduled_id)
@@ -221,26 +229,11 @@ class Engine:
 
         self.adopt("activity", activity.attributes.activity_type.name, "")
         key = self.queue_key(ex, activity.attributes.task_queue.name, "activity")
-        self.matching.offer(key, Offer("activity", ex.run_id, scheduled_id, valid))
+        place = rank(inherited(ex.started.priority, activity.attributes.priority))
+        self.matching.offer(key, Offer("activity", ex.run_id, scheduled_id, valid, place))
 
     def queue_key(self, ex: Execution, name: str, kind: Kind) -> QueueKey:
         return QueueKey(ex.namespace, name, kind)
-
-    def accepts(self, identity: str, offer: Offer) -> bool:
-        """Whether a poller with this identity can run what is offered."""
-        run = self.runs.in_memory(offer.run_id)
-        if run is None:
-            return False
-        ex = run.ex
-        if offer.what == "activity":
-            activity = ex.activities.get(int(offer.id))
-            return activity is not None and self.processes.accepts_activity(
-                identity, activity.attributes.activity_type.name, ex.workflow_type, ex.version
-            )
-        lease = self.processes.get(identity)
-        if lease is not None and lease.number <= run.moved:
-            return False
-        return self.processes.accepts_workflow(identity, ex.workflow_type, ex.version)
 
     # --- processes and their definitions
 

@@ -18,6 +18,7 @@ from perdure.engine.rpc import (
     queries,
     reading,
     start,
+    task_queues,
     updating,
     workflow_worker,
 )
@@ -37,6 +38,7 @@ HANDLERS: Handlers = {
     **updating.HANDLERS,
     **workflow_worker.HANDLERS,
     **activity_worker.HANDLERS,
+    **task_queues.HANDLERS,
 }
 
 

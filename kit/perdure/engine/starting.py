@@ -16,6 +16,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.limits import Limits
+from perdure.engine.priorities import check_priority, inherited
 from perdure.engine.protos import duration, from_duration, timestamp
 from perdure.engine.records import ExecutionStarted
 from perdure.engine.retries import check_policy, fill_policy
@@ -53,6 +54,7 @@ def check_start(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
             "cron_schedule: perdure's engine has no cron schedules yet; start the workflow from a loop with a timer, "
             "or connect to a Temporal cluster",
         )
+    check_priority(request.priority)
     if request.input.ByteSize() > limits.blob_error:
         raise invalid(
             f"Blob data size exceeds limit: input has {request.input.ByteSize()} bytes, limit {limits.blob_error}."
@@ -150,7 +152,9 @@ def from_child(
         versioning_override=initiated.versioning_override
         if initiated.HasField("versioning_override")
         else None,
-        priority=initiated.priority if initiated.HasField("priority") else None,
+        priority=inherited(parent.started.priority, initiated.priority)
+        if initiated.HasField("priority") or parent.started.HasField("priority")
+        else None,
     )
     execution = from_duration(initiated.workflow_execution_timeout)
     _set_timeouts(

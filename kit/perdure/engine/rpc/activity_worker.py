@@ -32,10 +32,11 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine import activities
 from perdure.engine.errors import invalid, not_found
 from perdure.engine.failures import application
-from perdure.engine.matching import Offer, QueueKey
+from perdure.engine.matching import QueueKey
+from perdure.engine.priorities import inherited
 from perdure.engine.processes import is_own, is_process_name
 from perdure.engine.protos import SECOND, timestamp
-from perdure.engine.rpc.common import Handlers, Token, find_open_run, token_run
+from perdure.engine.rpc.common import Handlers, Token, find_open_run, poll_request, token_run
 from perdure.engine.runs import Run
 from perdure.engine.state import Activity
 from perdure.engine.turn import Turn
@@ -64,14 +65,11 @@ async def poll_activity_task_queue(
     if not request.task_queue.name:
         raise invalid("TaskQueue is not set on request.")
     key = QueueKey(request.namespace, request.task_queue.name, "activity")
-
-    def accepts(offer: Offer) -> bool:
-        return engine.accepts(request.identity, offer)
-
+    poller = poll_request(engine, request)
+    if request.task_queue_metadata.HasField("max_tasks_per_second"):
+        poller.rate = request.task_queue_metadata.max_tasks_per_second.value
     while True:
-        offer = await engine.matching.poll(
-            key, request.identity, request.worker_instance_key, accepts, engine.limits.worker_poll / SECOND
-        )
+        offer = await engine.matching.poll(key, poller, engine.limits.worker_poll / SECOND)
         if offer is None:
             return PollActivityTaskQueueResponse()
         run = engine.runs.in_memory(offer.run_id)
@@ -128,9 +126,11 @@ def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> Pol
         retry_policy=attributes.retry_policy,
         heartbeat_details=activity.heartbeat_details,
     )
-    for name in ("header", "input", "priority"):
+    for name in ("header", "input"):
         if attributes.HasField(name):
             getattr(response, name).CopyFrom(getattr(attributes, name))
+    if attributes.HasField("priority") or ex.started.HasField("priority"):
+        response.priority.CopyFrom(inherited(ex.started.priority, attributes.priority))
     return response
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest, PollWorkflowTaskQueueRequest
 
 from perdure.engine.errors import invalid, not_found
+from perdure.engine.matching import PollRequest
 from perdure.engine.runs import Run
 
 if TYPE_CHECKING:
@@ -51,6 +53,16 @@ async def find_open_run(
 def check_chain(run: Run, first_run_id: str) -> None:
     if first_run_id and run.ex.first_run_id != first_run_id:
         raise not_found(f"workflow not found for ID: {run.ex.workflow_id} with first run ID: {first_run_id}")
+
+
+def poll_request(
+    engine: Engine, request: PollWorkflowTaskQueueRequest | PollActivityTaskQueueRequest
+) -> PollRequest:
+    """Who polls, as the task queues want to know it."""
+    options = request.deployment_options if request.HasField("deployment_options") else None
+    return PollRequest(
+        request.identity, request.worker_instance_key, engine.routing.acceptance(request.identity), options
+    )
 
 
 @dataclass(frozen=True, slots=True)

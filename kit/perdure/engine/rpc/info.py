@@ -1,4 +1,4 @@
-"""The handshake, namespaces, the cluster, task queues' pollers. TEMPORAL.md, sections 1.1 and 3."""
+"""The handshake, namespaces, the cluster. TEMPORAL.md, sections 1.1 and 3."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import platform
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from temporalio.api.enums.v1 import ArchivalState, NamespaceState, TaskQueueType
+from temporalio.api.enums.v1 import ArchivalState, NamespaceState
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.namespace.v1 import NamespaceConfig, NamespaceInfo
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest, ListSearchAttributesResponse
 from temporalio.api.replication.v1 import ClusterReplicationConfig, NamespaceReplicationConfig
-from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     DescribeNamespaceResponse,
-    DescribeTaskQueueRequest,
-    DescribeTaskQueueResponse,
     GetClusterInfoRequest,
     GetClusterInfoResponse,
     GetSystemInfoRequest,
@@ -25,9 +22,8 @@ from temporalio.api.workflowservice.v1 import (
     ListNamespacesResponse,
 )
 
-from perdure.engine.errors import invalid, not_found
-from perdure.engine.matching import QueueKey
-from perdure.engine.protos import SECOND, duration, timestamp
+from perdure.engine.errors import not_found
+from perdure.engine.protos import SECOND, duration
 from perdure.engine.rpc.common import Handlers
 
 if TYPE_CHECKING:
@@ -128,31 +124,10 @@ async def list_search_attributes(
     return ListSearchAttributesResponse()
 
 
-async def describe_task_queue(
-    engine: Engine, request: DescribeTaskQueueRequest, metadata: Mapping[str, str]
-) -> DescribeTaskQueueResponse:
-    """Pollers and backlog of a queue."""
-    if not request.task_queue.name:
-        raise invalid("TaskQueue is not set on request.")
-    activity = request.task_queue_type == TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
-    key = QueueKey(request.namespace, request.task_queue.name, "activity" if activity else "workflow")
-    queue = engine.matching.queue(key)
-    response = DescribeTaskQueueResponse(
-        pollers=[
-            PollerInfo(identity=identity, last_access_time=timestamp(when))
-            for identity, when in queue.seen.items()
-        ]
-    )
-    response.task_queue_status.backlog_count_hint = len(queue.backlog)
-    response.stats.approximate_backlog_count = len(queue.backlog)
-    return response
-
-
 HANDLERS: Handlers = {
     "GetSystemInfo": get_system_info,
     "DescribeNamespace": describe_namespace,
     "ListNamespaces": list_namespaces,
     "GetClusterInfo": get_cluster_info,
     "ListSearchAttributes": list_search_attributes,
-    "DescribeTaskQueue": describe_task_queue,
 }

@@ -28,6 +28,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.matching import Offer
 from perdure.engine.protos import SECOND
+from perdure.engine.routing import QUERY
 from perdure.engine.rpc.common import Handlers, Token, find_run
 from perdure.engine.runs import DIRECT, Query, Run
 
@@ -115,7 +116,7 @@ async def _ask_directly(engine: Engine, run: Run, query: Query) -> RespondQueryT
         return not query.answer.done()
 
     engine.adopt("workflow", ex.workflow_type, ex.version)
-    offer = Offer("query", ex.run_id, query.id, valid)
+    offer = Offer("query", ex.run_id, query.id, valid, QUERY)
     if ex.sticky_queue:
         key = engine.queue_key(ex, ex.sticky_queue, "workflow")
         if engine.matching.attended(key, engine.clock.now() - engine.limits.sticky_poller_memory):

@@ -27,11 +27,11 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine import completion, updates
 from perdure.engine.errors import invalid, not_found
-from perdure.engine.matching import Offer, QueueKey
+from perdure.engine.matching import PollRequest, QueueKey
 from perdure.engine.processes import is_own
 from perdure.engine.protos import SECOND, timestamp
 from perdure.engine.rpc import activity_worker
-from perdure.engine.rpc.common import Handlers, Token, token_run
+from perdure.engine.rpc.common import Handlers, Token, poll_request, token_run
 from perdure.engine.runs import DIRECT, Query, Run
 from perdure.engine.state import Execution, WorkflowTask
 from perdure.engine.turn import Turn
@@ -47,14 +47,9 @@ async def poll_workflow_task_queue(
     if not request.task_queue.name:
         raise invalid("TaskQueue is not set on request.")
     key = QueueKey(request.namespace, request.task_queue.name, "workflow")
-
-    def accepts(offer: Offer) -> bool:
-        return engine.accepts(request.identity, offer)
-
+    poller = poll_request(engine, request)
     while True:
-        offer = await engine.matching.poll(
-            key, request.identity, request.worker_instance_key, accepts, engine.limits.worker_poll / SECOND
-        )
+        offer = await engine.matching.poll(key, poller, engine.limits.worker_poll / SECOND)
         if offer is None:
             return PollWorkflowTaskQueueResponse()
         if not offer.valid():
@@ -229,10 +224,8 @@ async def poll_nexus_task_queue(
 ) -> PollNexusTaskQueueResponse:
     """Waits, and finds nothing: there are no Nexus operations yet, but workers poll for them, and retry if refused."""
     key = QueueKey(request.namespace, request.task_queue.name, "nexus")
-    seconds = engine.limits.worker_poll / SECOND
-    await engine.matching.poll(
-        key, request.identity, request.worker_instance_key, lambda offer: False, seconds
-    )
+    poller = PollRequest(request.identity, request.worker_instance_key, lambda group: False)
+    await engine.matching.poll(key, poller, engine.limits.worker_poll / SECOND)
     return PollNexusTaskQueueResponse()
 
 
@@ -240,7 +233,7 @@ async def shutdown_worker(
     engine: Engine, request: ShutdownWorkerRequest, metadata: Mapping[str, str]
 ) -> ShutdownWorkerResponse:
     """A worker leaves: its waiting polls end now, not in a minute, and its sticky queue is given up."""
-    engine.matching.end_polls(request.worker_instance_key)
+    engine.matching.end_polls(request.worker_instance_key, request.identity)
     if request.sticky_task_queue:
         engine.leave_sticky_queue(request.sticky_task_queue)
     return ShutdownWorkerResponse()
