@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -28,12 +29,14 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine.engine import Engine
+from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.matching import QueueKey, Seen
 from perdure.engine.protos import SECOND, duration
 from perdure.engine.runs import Run
 from perdure.testing import JumpingClock, MemoryJournal
 
 QUEUE = "queue"
+PARKING = replace(DEFAULT, open_bytes=0)
 
 
 def payload(text: str) -> Payloads:
@@ -44,10 +47,16 @@ def payload(text: str) -> Payloads:
 class Driver:
     """An engine, and short names for the calls that clients and workers make."""
 
-    def __init__(self, journal: MemoryJournal | None = None, clock: JumpingClock | None = None) -> None:
+    def __init__(
+        self,
+        journal: MemoryJournal | None = None,
+        clock: JumpingClock | None = None,
+        limits: Limits = DEFAULT,
+    ) -> None:
         self.journal = journal or MemoryJournal()
         self.clock = clock or JumpingClock()
-        self.engine = Engine(self.journal, self.clock)
+        self.limits = limits
+        self.engine = Engine(self.journal, self.clock, limits)
 
     async def call(self, method: str, request: Message) -> Any:
         return await self.engine.service.call(method, request)
@@ -132,7 +141,7 @@ class Driver:
     async def crash(self) -> Driver:
         """The process is gone; another one opens what was committed."""
         await self.engine.stop()
-        successor = Driver(copy.deepcopy(self.journal), self.clock)
+        successor = Driver(copy.deepcopy(self.journal), self.clock, self.limits)
         await successor.engine.start()
         return successor
 
@@ -144,19 +153,20 @@ def name(event: HistoryEvent) -> str:
 
 
 def in_engine(test: Callable[[Driver], Awaitable[None]]) -> Callable[[], None]:
-    """Runs an async test with a started engine."""
+    """Runs an async test with a started engine; then again with one that leaves every quiet run to its journal."""
+
+    async def on(limits: Limits) -> None:
+        driver = Driver(limits=limits)
+        await driver.engine.start()
+        try:
+            await asyncio.wait_for(test(driver), 20)
+        finally:
+            await driver.engine.stop()
 
     @wraps(test)
     def run() -> None:
-        async def main() -> None:
-            driver = Driver()
-            await driver.engine.start()
-            try:
-                await asyncio.wait_for(test(driver), 20)
-            finally:
-                await driver.engine.stop()
-
-        asyncio.run(main())
+        asyncio.run(on(DEFAULT))
+        asyncio.run(on(PARKING))
 
     del run.__wrapped__  # type: ignore[attr-defined]  # or pytest takes the driver for a fixture
     return run

@@ -36,6 +36,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine.errors import Code, ServiceError
+from perdure.engine.limits import Limits
 from perdure.engine.project import Adopt
 from perdure.engine.protos import SECOND, duration, from_duration
 from perdure.engine.records import Definition
@@ -353,7 +354,7 @@ async def test_a_cell_that_goes_back_to_an_older_text_makes_that_version_current
 
 @in_engine
 async def test_closed_runs_are_kept_in_memory_by_size_and_read_again_after_that(d: Driver) -> None:
-    d.engine.runs = Runs(d.journal, closed_bytes=700)
+    d.engine.runs = Runs(d.journal, Limits(closed_bytes=700))
     run_ids = {}
     for workflow_id in ("a", "b", "c"):
         run_ids[workflow_id] = await d.start(workflow_id)

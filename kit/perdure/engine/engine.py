@@ -44,6 +44,8 @@ from perdure.errors import StoreError
 
 log = logging.getLogger("perdure.engine")
 
+_READ_AT_ONCE = 500  # parked runs
+
 
 class Engine:
     """The embedded engine. Create it, and use it, on one event loop.
@@ -59,7 +61,7 @@ class Engine:
         self.clock = clock or SystemClock()
         self.limits = limits
         self.new_id = Ids(self.clock)
-        self.runs = Runs(journal)
+        self.runs = Runs(journal, limits)
         self.kept = Documents(journal, self.clock.now)
         self.alarms = Alarms(self.clock)
         self.routing = Routing(self)
@@ -70,6 +72,7 @@ class Engine:
         self.project = LocalProject(self)
         self._effects = Effects(self)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._due: list[str] = []  # parked runs whose deadline has come
 
     # --- life
 
@@ -81,8 +84,8 @@ class Engine:
             self.matching.limit(key, limits)
         self.runs.remember_ids()
         for records in self.journal.recover():
-            self.runs.add(recover(records)).appended = len(records.events)
-        for run in self.runs.open():
+            run = self.runs.add(recover(records))
+            run.appended = len(records.events)
             self._resume(run)
         self._spawn(self.alarms.keep(), "perdure-timers")
 
@@ -149,6 +152,7 @@ class Engine:
         ticket = self.journal.append(records) if records else 0
         for turn in done:
             self._settle(turn.ex, ticket)
+        self.runs.park()
         for ex, effect in offers:
             self._offer(ex, effect)
         return ticket
@@ -157,7 +161,9 @@ class Engine:
         run = self.runs.in_memory(ex.run_id) or self.runs.add(ex)
         run.ticket = max(run.ticket, ticket)
         run.appended = len(ex.events)
-        if not ex.open:
+        if ex.open:
+            self.runs.settled(run)
+        else:
             self.runs.close(run)
         due = deadlines.next_deadline(ex)
         if due != run.armed:
@@ -280,6 +286,7 @@ class Engine:
     def process_gone(self, process: str) -> None:
         """A lease ended: what the process held is taken from it, its sticky queues are left."""
         queues = self.matching.process_gone(process)
+        self.runs.leave_sticky_queues(queues)
         for run in self.runs.open():
             turn = self.turn(run)
             if run.ex.sticky_queue in queues:
@@ -293,6 +300,7 @@ class Engine:
     def leave_sticky_queue(self, name: str) -> None:
         """A worker gave up its sticky queue."""
         self.matching.forget(name)
+        self.runs.leave_sticky_queues({name})
         for run in self.runs.open():
             if run.ex.sticky_queue == name or (run.ex.task is not None and run.ex.task.queue == name):
                 turn = self.turn(run)
@@ -324,10 +332,17 @@ class Engine:
     # --- time
 
     def _fire(self, run_id: str) -> None:
-        """A run's deadline has come."""
-        run = self.runs.in_memory(run_id)
-        if run is None:
+        """A run's deadline has come. Parked runs are read again without holding up the others."""
+        if self.runs.parked(run_id):
+            self._due.append(run_id)
+            if len(self._due) == 1:
+                self._spawn(self._fire_parked(), "perdure-parked")
             return
+        run = self.runs.in_memory(run_id)
+        if run is not None:
+            self._fire_run(run)
+
+    def _fire_run(self, run: Run) -> None:
         run.armed = None
         try:
             turn = self.turn(run)
@@ -336,5 +351,17 @@ class Engine:
         except StoreError:
             raise  # nothing can be kept any more: whoever waits for a commit is told
         except Exception:
-            log.exception("a timer of run %s (workflow %s) could not be fired", run_id, run.ex.workflow_id)
+            log.exception(
+                "a timer of run %s (workflow %s) could not be fired", run.ex.run_id, run.ex.workflow_id
+            )
             self._spawn(self.mend(), "perdure-mend")
+
+    async def _fire_parked(self) -> None:
+        while self._due:
+            batch = self._due[:_READ_AT_ONCE]
+            await self.runs.bring_back(batch)
+            for run_id in batch:
+                run = self.runs.in_memory(run_id)
+                if run is not None:
+                    self._fire_run(run)
+            del self._due[: len(batch)]

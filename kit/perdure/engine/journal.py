@@ -56,8 +56,13 @@ class Journal(Protocol):
         """Returns once everything up to `ticket` is on disk; at once when it is already. Raises StoreError if it never will be."""
         ...
 
+    @property
+    def committed(self) -> int:
+        """The greatest ticket that is on disk."""
+        ...
+
     def recover(self) -> Iterable[RunRecords]:
-        """Every open run, with all its records. Called once, before the first append."""
+        """Every open run, with all its records, some at a time. Called once, before anything else is appended to them."""
         ...
 
     def definitions(self) -> list[Definition]:
@@ -78,6 +83,14 @@ class Journal(Protocol):
 
     async def read_run(self, run_id: str) -> RunRecords | None:
         """All committed records of a run; None if there is none."""
+        ...
+
+    async def read_runs(self, run_ids: Sequence[str]) -> dict[str, RunRecords]:
+        """Likewise for many at once; those that are not there are left out."""
+        ...
+
+    def read_run_now(self, run_id: str) -> RunRecords | None:
+        """Likewise, without giving way: for decisions that reach into another run in the middle of a transaction."""
         ...
 
     async def list_executions(

@@ -35,6 +35,8 @@ class Limits:
     history_page: int = 256
     visibility_page: int = 1000
     sticky_poller_memory: int = 10 * SECOND  # a sticky queue without a poller for longer is passed over
+    open_bytes: int = 256 << 20  # of open runs in memory; those that have waited longest are left to the file
+    closed_bytes: int = 64 << 20  # of histories that are kept in memory though their runs are closed
     buffered_queries: int = 100  # Temporal's default is 1; a notebook asks more freely
     lease_grace: int = (
         5 * SECOND

@@ -1,10 +1,17 @@
-"""Runs as the shell holds them: the pure state, and who waits for it."""
+"""Runs as the shell holds them: the pure state, and who waits for it.
+
+Open runs are in memory, as far as `Limits.open_bytes` goes: beyond it those that have been quiet longest are *parked*, which means
+left to the file. Whoever asks for a parked run gets it back, so that nobody need know. A parked run that somebody
+still holds, a caller who waits for its result say, is the same object when it is back.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus, WorkflowIdReusePolicy
@@ -12,6 +19,8 @@ from temporalio.api.query.v1 import WorkflowQuery
 from temporalio.api.workflowservice.v1 import RespondQueryTaskCompletedRequest
 
 from perdure.engine.journal import Journal
+from perdure.engine.limits import DEFAULT, Limits
+from perdure.engine.parking import quiet, weight
 from perdure.engine.records import RunRecords
 from perdure.engine.recovery import recover
 from perdure.engine.state import Execution
@@ -41,7 +50,7 @@ class Query:
     task_stamp: int | None = None  # of the workflow task that carries it; None while it waits for one
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Run:
     """One run in memory.
 
@@ -82,14 +91,32 @@ def _key(ex: Execution) -> Key:
     return ex.namespace, ex.division, ex.workflow_id
 
 
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    """What must be known of a run that was left to the file, because its records do not say it."""
+
+    run: weakref.ref[Run]
+    key: Key
+    ticket: int
+    armed: int | None
+    moved: int
+    sticky_queue: str
+    sticky_timeout: int
+
+
 class Runs:
     """Open runs, and the closed ones that were last asked for. Reading a closed run goes to the journal."""
 
-    def __init__(self, journal: Journal, closed_bytes: int = 64 << 20) -> None:
+    def __init__(self, journal: Journal, limits: Limits = DEFAULT) -> None:
         self._journal = journal
         self._open: dict[str, Run] = {}
+        self._open_bytes = limits.open_bytes
+        self._weights: dict[str, int] = {}  # of the open runs in memory
+        self._weight = 0
+        self._quiet: OrderedDict[str, None] = OrderedDict()  # longest first
+        self._parked: dict[str, _Parked] = {}
         self._closed: OrderedDict[str, Run] = OrderedDict()
-        self._closed_bytes = closed_bytes  # of histories that are kept though their runs are closed
+        self._closed_bytes = limits.closed_bytes
         self._kept_bytes = 0
         self._current: dict[Key, str] = {}  # the newest run in memory of each id
         self._ever: set[Key] = set()
@@ -110,7 +137,64 @@ class Runs:
     def close(self, run: Run) -> None:
         """The run is closed: it moves among those that memory may forget."""
         self._open.pop(run.ex.run_id, None)
+        self._quiet.pop(run.ex.run_id, None)
+        self._weight -= self._weights.pop(run.ex.run_id, 0)
         self._keep(run)
+
+    def settled(self, run: Run) -> None:
+        """The open run has changed: what it weighs, and whether it may be parked, is seen anew."""
+        run_id, size = run.ex.run_id, weight(run.ex)
+        self._weight += size - self._weights.get(run_id, 0)
+        self._weights[run_id] = size
+        self._quiet.pop(run_id, None)
+        if quiet(run.ex):
+            self._quiet[run_id] = None
+
+    def park(self) -> None:
+        """Leaves to the file what memory has no room for. Not in the middle of a transaction."""
+        while self._weight > self._open_bytes and self._quiet:
+            run = self._open[next(iter(self._quiet))]
+            if run.ticket > self._journal.committed or not quiet(run.ex):
+                return
+            ex = run.ex
+            del self._quiet[ex.run_id], self._open[ex.run_id]
+            self._weight -= self._weights.pop(ex.run_id)
+            self._parked[ex.run_id] = _Parked(
+                *(weakref.ref(run), _key(ex), run.ticket, run.armed, run.moved),
+                *(ex.sticky_queue, ex.sticky_timeout),
+            )
+
+    def _bring_back(self, run_id: str, records: RunRecords | None = None) -> Run | None:
+        """A parked run in memory again; None if it is not parked."""
+        parked = self._parked.pop(run_id, None)
+        if parked is None:
+            return None
+        run = parked.run()
+        if run is None:
+            records = records or self._journal.read_run_now(run_id)
+            assert records is not None
+            ex = recover(records)
+            ex.sticky_queue, ex.sticky_timeout = parked.sticky_queue, parked.sticky_timeout
+            run = Run(ex, parked.ticket, len(ex.events), parked.armed, moved=parked.moved)
+        self._open[run_id] = run
+        self.settled(run)
+        return run
+
+    def parked(self, run_id: str) -> bool:
+        return run_id in self._parked
+
+    async def bring_back(self, run_ids: Sequence[str]) -> None:
+        """Brings parked runs back, all at once."""
+        for run_id, records in (await self._journal.read_runs(run_ids)).items():
+            self._bring_back(run_id, records)
+
+    def leave_sticky_queues(self, names: set[str]) -> None:
+        """Parked runs of these sticky queues get their next task from the normal one."""
+        for run_id, parked in self._parked.items():
+            if parked.sticky_queue in names:
+                self._parked[run_id] = replace(parked, sticky_queue="")
+                if run := parked.run():
+                    run.ex.sticky_queue = ""
 
     def _keep(self, run: Run) -> None:
         if run.ex.run_id not in self._closed:
@@ -125,14 +209,16 @@ class Runs:
                 del self._current[key]
 
     def open(self) -> list[Run]:
+        """The open runs that are not parked. Those that are have no task and no attempt with a worker."""
         return list(self._open.values())
 
     def in_memory(self, run_id: str) -> Run | None:
-        return self._open.get(run_id) or self._closed.get(run_id)
+        """A run that is open, or was closed not long ago."""
+        return self._open.get(run_id) or self._closed.get(run_id) or self._bring_back(run_id)
 
     def open_run(self, namespace: str, workflow_id: str, division: str = "") -> Run | None:
-        """The open run of a workflow id. Open runs are always in memory."""
-        run = self._open.get(self._current.get((namespace, division, workflow_id), ""))
+        """The open run of a workflow id."""
+        run = self.in_memory(self._current.get((namespace, division, workflow_id), ""))
         return run if run is not None and run.ex.open else None
 
     def known(self, namespace: str, workflow_id: str, division: str = "") -> bool:
@@ -151,8 +237,8 @@ class Runs:
     async def latest(self, namespace: str, workflow_id: str, division: str = "") -> Run | None:
         """The newest run of a workflow id, open or closed."""
         key = (namespace, division, workflow_id)
-        if run := self.in_memory(self._current.get(key, "")):
-            return run
+        if current := self._current.get(key):
+            return await self.get(namespace, workflow_id, current)
         if key not in self._ever:
             return None
         summary = await self._journal.latest_run(namespace, workflow_id, division)
@@ -163,10 +249,11 @@ class Runs:
 
     async def get(self, namespace: str, workflow_id: str, run_id: str) -> Run | None:
         """A run by its id; None if there is none, or it is of another workflow id."""
-        run = self.in_memory(run_id)
+        run = self._open.get(run_id) or self._closed.get(run_id)
         if run is None:
             records = await self._journal.read_run(run_id)
-            run = self.in_memory(run_id) or (self._load(records) if records is not None else None)
+            run = self._open.get(run_id) or self._closed.get(run_id) or self._bring_back(run_id, records)
+            run = run or (self._load(records) if records is not None else None)
         if run is None or (run.ex.namespace, run.ex.workflow_id) != (namespace, workflow_id):
             return None
         return run

@@ -59,20 +59,16 @@ def _parsed(row: tuple[Any, ...], kinds: dict[int, type[Message]]) -> tuple[Any,
     return tuple(values)
 
 
-def open_runs(cursor: DuckDBPyConnection) -> list[RunRecords]:
-    """Every open run with all its records, oldest first."""
-    cursor.begin()
-    try:
-        return list(_runs(cursor, [run_id for (run_id,) in rows(cursor, "open_run_ids")]).values())
-    finally:
-        cursor.rollback()
+def open_run_ids(cursor: DuckDBPyConnection) -> list[str]:
+    """The ids of every open run, oldest first."""
+    return [run_id for (run_id,) in rows(cursor, "open_run_ids")]
 
 
-def run(cursor: DuckDBPyConnection, run_id: str) -> RunRecords | None:
-    """One run, open or closed."""
+def runs(cursor: DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecords]:
+    """Runs with all their records, open or closed, as of one moment."""
     cursor.begin()
     try:
-        return _runs(cursor, [run_id]).get(run_id)
+        return _runs(cursor, run_ids)
     finally:
         cursor.rollback()
 

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 T = TypeVar("T")
+
+_RUNS_AT_ONCE = 500  # in recovery
 
 _open_stores: dict[Path, Store | None] = {}  # None while one is being opened
 _open_stores_lock = threading.Lock()
@@ -111,9 +114,18 @@ class Store:
         """Calls back, on the writer's thread, when a commit has failed and the store has stopped."""
         self._writer.on_failure(callback)
 
-    def recover(self) -> Iterable[RunRecords]:
-        """Every open run, with all its records, oldest first."""
-        return self._read(reader.open_runs)
+    @property
+    def committed(self) -> int:
+        """The greatest ticket that is on disk."""
+        return self._writer.committed
+
+    def recover(self) -> Iterator[RunRecords]:
+        """Every open run, with all its records, oldest first; some hundred are read at a time."""
+        run_ids = self._read(reader.open_run_ids)
+        for first in range(0, len(run_ids), _RUNS_AT_ONCE):
+            yield from self._read(
+                partial(reader.runs, run_ids=run_ids[first : first + _RUNS_AT_ONCE])
+            ).values()
 
     def definitions(self) -> list[Definition]:
         """Every definition version ever kept; the one kept last comes last."""
@@ -135,7 +147,15 @@ class Store:
 
     async def read_run(self, run_id: str) -> RunRecords | None:
         """All committed records of a run; None if there is none."""
-        return await self._in_thread(lambda cursor: reader.run(cursor, run_id))
+        return await self._in_thread(lambda cursor: reader.runs(cursor, [run_id]).get(run_id))
+
+    async def read_runs(self, run_ids: Sequence[str]) -> dict[str, RunRecords]:
+        """All committed records of many runs at once."""
+        return await self._in_thread(lambda cursor: reader.runs(cursor, list(run_ids)))
+
+    def read_run_now(self, run_id: str) -> RunRecords | None:
+        """Likewise, on the caller's thread."""
+        return self._read(lambda cursor: reader.runs(cursor, [run_id]).get(run_id))
 
     async def list_executions(
         self, namespace: str, query: str, limit: int, after: tuple[int, str] | None

@@ -104,6 +104,11 @@ class Writer:
             batch.waiters.append((loop, future))
         await future
 
+    @property
+    def committed(self) -> int:
+        """The greatest ticket that is on disk."""
+        return self._durable
+
     def on_failure(self, callback: Callable[[StoreError], None]) -> None:
         """Calls back if a commit fails: once, on the writer's thread, before any waiter is told.
 

@@ -82,6 +82,10 @@ class MemoryJournal:
         self._waiting.append((ticket, future))
         await future
 
+    @property
+    def committed(self) -> int:
+        return self._durable
+
     def recover(self) -> Iterable[RunRecords]:
         return [copy.deepcopy(run) for run in self.runs.values() if run.closed is None]
 
@@ -105,6 +109,12 @@ class MemoryJournal:
         return _summary(found[-1]) if found else None
 
     async def read_run(self, run_id: str) -> RunRecords | None:
+        return self.read_run_now(run_id)
+
+    async def read_runs(self, run_ids: Sequence[str]) -> dict[str, RunRecords]:
+        return {run_id: copy.deepcopy(self.runs[run_id]) for run_id in run_ids if run_id in self.runs}
+
+    def read_run_now(self, run_id: str) -> RunRecords | None:
         run = self.runs.get(run_id)
         return copy.deepcopy(run) if run is not None else None
 
