@@ -19,8 +19,11 @@ export PIP_NO_INPUT := 1
 KILLS ?= 200
 SEED ?= $(shell date +%s)
 
+# The newest version that `go install` accepts: the go.mod files of later ones replace a module, which it refuses.
+TEMPORAL_CLI := github.com/temporalio/cli/cmd/temporal@v1.5.1
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench chaos lab clean
+.PHONY: help demo test lint bench chaos lab temporal clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
@@ -45,6 +48,18 @@ chaos: .venv/.test  ## 200 kills at random instants over running workflows (KILL
 
 lab: .venv/.lab  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/01_first_workflow.ipynb
+
+temporal: $(BIN)/temporal  ## Temporal's own dev server, for the tests that compare; needs Go (5 minutes the first time)
+
+$(BIN)/temporal:
+	@if ! command -v go >/dev/null; then \
+	    echo "make temporal: there is no Go, which builds Temporal's dev server: nothing was installed."; \
+	    echo "make temporal: install Go (Debian, Ubuntu: apt install golang-go; any system: https://go.dev/dl), or put a"; \
+	    echo "make temporal: temporal command on PATH (https://docs.temporal.io/cli): the tests use it as well."; \
+	else \
+	    echo "building $(TEMPORAL_CLI) into $(BIN) …" && mkdir -p $(BIN) && \
+	    GOBIN="$(CURDIR)/$(BIN)" go install $(TEMPORAL_CLI) && $@ --version; \
+	fi
 
 clean:  ## removes what make made
 	rm -rf .venv build
