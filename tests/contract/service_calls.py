@@ -57,7 +57,9 @@ class Service:
         info = self.call("GetSystemInfo")
         self.version = tuple(int(part) for part in re.findall(r"\d+", info.server_version)[:2])
 
-    def begin(self, rpc: str, request: Message | None = None, /, timeout: float = 25, **fields: Any) -> Future[Any]:
+    def begin(
+        self, rpc: str, request: Message | None = None, /, timeout: float = 25, **fields: Any
+    ) -> Future[Any]:
         """Sends a request: `request`, or one of the RPC's type with `fields`, in the namespace if it names none."""
         request = request if request is not None else make(rpc, **fields)
         return submit(self._thread.loop, self._send(rpc, request, timeout))
@@ -66,11 +68,13 @@ class Service:
         """Sends a request, and waits for its answer. Raises RPCError."""
         return self.begin(rpc, request, timeout, **fields).result(timeout + 5)
 
-    def refused(self, rpc: str, request: Message | None = None, /, timeout: float = 25, **fields: Any) -> Refusal:
+    def refused(
+        self, rpc: str, request: Message | None = None, /, timeout: float = 25, **fields: Any
+    ) -> Refusal:
         """Sends a request that must be refused."""
         return refusal(self.begin(rpc, request, timeout, **fields))
 
-    async def _send(self, rpc: str, request: Message, timeout: float) -> Any:
+    async def _send(self, rpc: str, request: Message, timeout: float) -> Any:  # noqa: ASYNC109  # that of the call
         operator = hasattr(operatorservice, f"{rpc}Request")
         service = self._client.operator_service if operator else self._client.workflow_service
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower()
@@ -109,13 +113,18 @@ class Started:
 
     def poll(self, **fields: Any) -> Any:
         """The next workflow task of its queue."""
-        return self.service.call("PollWorkflowTaskQueue", task_queue=TaskQueue(name=self.queue), identity="worker", **fields)
+        return self.service.call(
+            "PollWorkflowTaskQueue", task_queue=TaskQueue(name=self.queue), identity="worker", **fields
+        )
 
     def complete(self, task: Any, *commands: Message, **fields: Any) -> Any:
         """Completes a workflow task with commands, each given as its attributes."""
         return self.service.call(
-            "RespondWorkflowTaskCompleted", task_token=task.task_token, commands=[command(each) for each in commands],
-            identity="worker", **fields,
+            "RespondWorkflowTaskCompleted",
+            task_token=task.task_token,
+            commands=[command(each) for each in commands],
+            identity="worker",
+            **fields,
         )
 
     def work(self, *commands: Message, **fields: Any) -> Any:
@@ -125,7 +134,9 @@ class Started:
         return task
 
     def poll_activity(self) -> Any:
-        return self.service.call("PollActivityTaskQueue", task_queue=TaskQueue(name=self.queue), identity="worker")
+        return self.service.call(
+            "PollActivityTaskQueue", task_queue=TaskQueue(name=self.queue), identity="worker"
+        )
 
     def events(self, **fields: Any) -> list[HistoryEvent]:
         answer = self.service.call("GetWorkflowExecutionHistory", execution=self.execution, **fields)
@@ -209,7 +220,11 @@ def new_name(kind: str) -> str:
 
 
 def payloads(*values: Any) -> Payloads:
-    return Payloads(payloads=[Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(value).encode()) for value in values])
+    return Payloads(
+        payloads=[
+            Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(value).encode()) for value in values
+        ]
+    )
 
 
 def values(given: Payloads) -> list[Any]:

@@ -135,8 +135,8 @@ async def test_policies_hold_over_a_restart(d: Driver) -> None:
     "change, said",
     [
         ({"workflow_id": ""}, "WorkflowId is not set"),
-        ({"workflow_id": "x" * 1001}, "WorkflowId length exceeds limit"),
-        ({"workflow_run_timeout": duration(-1 * SECOND)}, "workflow_run_timeout"),
+        ({"workflow_id": "x" * 1001}, "WorkflowId exceeds maximum allowed length"),
+        ({"workflow_run_timeout": duration(-1 * SECOND)}, "WorkflowRunTimeoutSeconds"),
         ({"retry_policy": RetryPolicy(backoff_coefficient=0.5)}, "BackoffCoefficient"),
     ],
 )

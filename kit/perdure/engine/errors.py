@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from google.protobuf.message import Message
+from temporalio.api.errordetails.v1 import NotFoundFailure
 
 
 class Code(IntEnum):
@@ -42,7 +43,7 @@ class ServiceError(Exception):
 
 
 def not_found(message: str, detail: Message | None = None) -> ServiceError:
-    return ServiceError(Code.NOT_FOUND, message, detail)
+    return ServiceError(Code.NOT_FOUND, message, detail if detail is not None else NotFoundFailure())
 
 
 def invalid(message: str, detail: Message | None = None) -> ServiceError:

@@ -34,14 +34,16 @@ def fill_policy(policy: RetryPolicy) -> RetryPolicy:
 
 def check_policy(policy: RetryPolicy) -> None:
     """Raises INVALID_ARGUMENT for a policy that the server would refuse."""
+    if policy.maximum_attempts == 1:  # nothing is ever tried again: the rest does not matter
+        return
     initial = from_duration(policy.initial_interval)
     maximum = from_duration(policy.maximum_interval)
     if initial < 0:
-        raise invalid("InitialInterval cannot be negative on retry policy.")
+        raise invalid("invalid InitialInterval set on retry policy: negative duration")
     if policy.backoff_coefficient and policy.backoff_coefficient < 1:
         raise invalid("BackoffCoefficient cannot be less than 1 on retry policy.")
     if maximum < 0:
-        raise invalid("MaximumInterval cannot be negative on retry policy.")
+        raise invalid("invalid MaximumInterval set on retry policy: negative duration")
     if maximum and initial and maximum < initial:
         raise invalid("MaximumInterval cannot be less than InitialInterval on retry policy.")
     if policy.maximum_attempts < 0:
@@ -53,9 +55,7 @@ def check_policy(policy: RetryPolicy) -> None:
             "ScheduleToClose",
             "Heartbeat",
         ):
-            raise invalid(
-                f"Invalid timeout type value: {name} in NonRetryableErrorTypes of the retry policy."
-            )
+            raise invalid(f"Invalid timeout type value: {name.removeprefix('TemporalTimeout:')}.")
 
 
 def is_retryable(failure: Failure, non_retryable_types: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
+from perdure.engine.checks import check_named, check_request
 from perdure.engine.errors import Code, ServiceError
 from perdure.engine.rpc import (
     activity_worker,
@@ -63,8 +64,10 @@ class Service:
         if handler is None:
             reason = REFUSED.get(method, "perdure's engine does not know this RPC")
             raise ServiceError(Code.UNIMPLEMENTED, f"{method}: {reason}")
+        check_named(method, request)
         if (namespace := getattr(request, "namespace", "")) and isinstance(namespace, str):
             info.check_namespace(namespace)
+        check_request(method, request, self._engine.limits)
         try:
             return await handler(self._engine, request, metadata)
         except (ServiceError, StoreError):

@@ -14,6 +14,13 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import VersioningOverride
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
+from perdure.engine.checks import (
+    check_blob,
+    check_exact_length,
+    check_length,
+    check_links,
+    check_new_task_queue,
+)
 from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.limits import Limits
 from perdure.engine.priorities import check_priority, inherited
@@ -27,25 +34,20 @@ from perdure.engine.workflow_tasks import schedule_task
 
 def check_start(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
     """Raises INVALID_ARGUMENT for a start that the server would refuse."""
-    for name, value in (
-        ("WorkflowId", request.workflow_id),
-        ("WorkflowType", request.workflow_type.name),
-        ("TaskQueue", request.task_queue.name),
-    ):
-        if not value:
-            raise invalid(f"{name} is not set on request.")
-        if len(value.encode()) > limits.id_length:
-            raise invalid(f"{name} length exceeds limit: {len(value.encode())} > {limits.id_length} bytes.")
-    if len(request.request_id.encode()) > limits.id_length:
-        raise invalid("RequestId length exceeds limit.")
-    for name in (
-        "workflow_execution_timeout",
-        "workflow_run_timeout",
-        "workflow_task_timeout",
-        "workflow_start_delay",
-    ):
-        if from_duration(getattr(request, name)) < 0:
-            raise invalid(f"Invalid {name}: it cannot be negative.")
+    if not request.workflow_id:
+        raise invalid("WorkflowId is not set on request.")
+    check_exact_length("WorkflowId", request.workflow_id, limits)
+    _check_durations(request)
+    check_priority(request.priority)
+    if not request.workflow_type.name:
+        raise invalid("WorkflowType is not set on request.")
+    check_length("WorkflowType", request.workflow_type.name, limits)
+    check_new_task_queue(request.task_queue.name, limits)
+    check_length("RequestId", request.request_id, limits)
+    check_links(request.links)
+    attached = request.on_conflict_options
+    if attached.attach_completion_callbacks and not attached.attach_request_id:
+        raise invalid("attaching request ID is required for attaching completion callbacks")
     if request.HasField("retry_policy"):
         check_policy(request.retry_policy)
     if request.cron_schedule:
@@ -54,13 +56,20 @@ def check_start(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
             "cron_schedule: perdure's engine has no cron schedules yet; start the workflow from a loop with a timer, "
             "or connect to a Temporal cluster",
         )
-    check_priority(request.priority)
-    if request.input.ByteSize() > limits.blob_error:
-        raise invalid(
-            f"Blob data size exceeds limit: input has {request.input.ByteSize()} bytes, limit {limits.blob_error}."
-        )
+    check_blob(request.input, limits)
     if request.memo.ByteSize() > limits.memo_error:
-        raise invalid(f"Memo exceeds size limit of {limits.memo_error} bytes.")
+        raise invalid("Memo size exceeds limit.")
+
+
+def _check_durations(request: StartWorkflowExecutionRequest) -> None:
+    for name, value in (
+        ("WorkflowExecutionTimeoutSeconds", request.workflow_execution_timeout),
+        ("WorkflowRunTimeoutSeconds", request.workflow_run_timeout),
+        ("WorkflowTaskTimeoutSeconds", request.workflow_task_timeout),
+        ("WorkflowStartDelaySeconds", request.workflow_start_delay),
+    ):
+        if from_duration(value) < 0:
+            raise invalid(f"An invalid {name} is set on request. cause: negative duration")
 
 
 def from_request(

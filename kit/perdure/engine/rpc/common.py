@@ -35,8 +35,12 @@ async def find_run(engine: Engine, namespace: str, execution: WorkflowExecution)
         run = await engine.runs.latest(namespace, execution.workflow_id)
     if run is None:
         what = f"workflow not found for ID: {execution.workflow_id}"
-        raise not_found(f"{what} and run ID: {execution.run_id}" if execution.run_id else what)
+        raise not_found(_no_run(execution.workflow_id, execution.run_id) if execution.run_id else what)
     return run
+
+
+def _no_run(workflow_id: str, run_id: str) -> str:
+    return f'workflow execution not found for workflow ID "{workflow_id}" and run ID "{run_id}"'
 
 
 async def find_open_run(
@@ -84,20 +88,18 @@ class Token:
     def decode(token: bytes) -> Token:
         """Raises INVALID_ARGUMENT for anything that is not one of our tokens."""
         if not token:
-            raise invalid("Task token is not set on request.")
+            raise invalid("Task token not set on request.")
         try:
             return Token(*json.loads(token))
         except (ValueError, TypeError):
-            raise invalid(
-                "Error deserializing task token: it is not one that this engine gave out."
-            ) from None
+            raise invalid("Error deserializing task token.") from None
 
 
 async def token_run(engine: Engine, token: Token) -> Run:
     """The open run of a token. Raises NOT_FOUND."""
     run = await engine.runs.get(token.namespace, token.workflow_id, token.run_id)
     if run is None:
-        raise not_found(f"workflow not found for ID: {token.workflow_id} and run ID: {token.run_id}")
+        raise not_found(_no_run(token.workflow_id, token.run_id))
     if not run.ex.open:
         raise not_found(COMPLETED)
     return run

@@ -42,12 +42,6 @@ if TYPE_CHECKING:
 async def signal_workflow_execution(
     engine: Engine, request: SignalWorkflowExecutionRequest, metadata: Mapping[str, str]
 ) -> SignalWorkflowExecutionResponse:
-    if not request.signal_name:
-        raise invalid("SignalName is not set on request.")
-    if request.input.ByteSize() > engine.limits.blob_error:
-        raise invalid(
-            f"Blob data size exceeds limit: signal {request.signal_name!r} has {request.input.ByteSize()} bytes."
-        )
     run = await find_open_run(engine, request.namespace, request.workflow_execution)
     if run.ex.signal_count >= engine.limits.signals:
         raise ServiceError(

@@ -39,7 +39,7 @@ def check_namespace(namespace: str) -> None:
     """Raises NOT_FOUND for a namespace that is not there; workers look at the detail."""
     if namespace != NAMESPACE:
         raise not_found(
-            f"Namespace {namespace} is not found: perdure's engine has the namespace {NAMESPACE!r} only.",
+            f"Namespace {namespace} is not found.",
             NamespaceNotFoundFailure(namespace=namespace),
         )
 

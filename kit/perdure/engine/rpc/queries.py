@@ -25,7 +25,8 @@ from temporalio.api.workflowservice.v1 import (
     RespondQueryTaskCompletedResponse,
 )
 
-from perdure.engine.errors import Code, ServiceError, invalid, not_found
+from perdure.engine.checks import check_blob
+from perdure.engine.errors import Code, ServiceError, not_found
 from perdure.engine.matching import Offer
 from perdure.engine.protos import SECOND
 from perdure.engine.routing import QUERY
@@ -41,8 +42,7 @@ _COMPLETED = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED
 async def query_workflow(
     engine: Engine, request: QueryWorkflowRequest, metadata: Mapping[str, str]
 ) -> QueryWorkflowResponse:
-    if not request.query.query_type:
-        raise invalid("QueryType is not set on request.")
+    check_blob(request.query.query_args, engine.limits)
     run = await find_run(engine, request.namespace, request.execution)
     if rejected := _rejection(run, request.query_reject_condition):
         return QueryWorkflowResponse(query_rejected=rejected)

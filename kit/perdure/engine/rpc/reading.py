@@ -210,7 +210,7 @@ async def get_workflow_execution_history(
     wait = request.wait_new_event
     if wait and after >= len(run.ex.events) and run.ex.open:
         await _wait_events(engine, run, after)
-    size = min(request.maximum_page_size or engine.limits.history_page, engine.limits.history_page)
+    size = _page_size(engine, request.maximum_page_size)
     events = run.ex.events[after : after + size]
     await engine.journal.durable(run.ticket)
     response = GetWorkflowExecutionHistoryResponse(history=History(events=events))
@@ -256,6 +256,11 @@ def _virtual(engine: Engine, run: Run, metadata: Mapping[str, str]) -> list[Hist
     return virtual_events(engine.turn(run), task)
 
 
+def _page_size(engine: Engine, wanted: int) -> int:
+    most = engine.limits.history_page
+    return min(wanted, most) if wanted > 0 else most
+
+
 def _encode_page(run: Run, after: int) -> bytes:
     return json.dumps({"run": run.ex.run_id, "after": after}).encode()
 
@@ -267,7 +272,7 @@ def _decode_page(token: bytes) -> dict[str, str]:
         value = json.loads(token)
         return {"run": str(value["run"]), "after": str(int(value["after"]))}
     except (ValueError, KeyError, TypeError):
-        raise invalid("Invalid NextPageToken: it is not one that this engine gave out.") from None
+        raise invalid("Invalid NextPageToken.") from None
 
 
 async def get_workflow_execution_history_reverse(
@@ -280,7 +285,7 @@ async def get_workflow_execution_history_reverse(
     )
     run = await find_run(engine, request.namespace, execution)
     end = int(token["after"]) - 1 if token else len(run.ex.events)
-    size = min(request.maximum_page_size or engine.limits.history_page, engine.limits.history_page)
+    size = _page_size(engine, request.maximum_page_size)
     begin = max(0, end - size)
     events = list(reversed(run.ex.events[begin:end]))
     await engine.journal.durable(run.ticket)
@@ -296,14 +301,14 @@ async def get_workflow_execution_history_reverse(
 async def list_workflow_executions(
     engine: Engine, request: ListWorkflowExecutionsRequest, metadata: Mapping[str, str]
 ) -> ListWorkflowExecutionsResponse:
-    size = min(request.page_size or engine.limits.visibility_page, engine.limits.visibility_page)
+    size = min(max(request.page_size, 0) or engine.limits.visibility_page, engine.limits.visibility_page)
     after = None
     if request.next_page_token:
         try:
             start_time, run_id = json.loads(request.next_page_token)
             after = (int(start_time), str(run_id))
         except (ValueError, TypeError):
-            raise invalid("Invalid NextPageToken: it is not one that this engine gave out.") from None
+            raise invalid("Invalid NextPageToken.") from None
     try:
         rows = await engine.journal.list_executions(request.namespace, request.query, size, after)
     except InvalidQueryError as error:

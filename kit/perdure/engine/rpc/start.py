@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from temporalio.api.errordetails.v1 import (
     MultiOperationExecutionFailure,
+    NamespaceNotFoundFailure,
     WorkflowExecutionAlreadyStartedFailure,
 )
 from temporalio.api.failure.v1 import MultiOperationExecutionAborted
@@ -29,8 +30,9 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine import externals, starting
+from perdure.engine.checks import check_blob, check_exact_length
 from perdure.engine.closing import terminate_run
-from perdure.engine.errors import Code, ServiceError, invalid
+from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.fold import pinned_version
 from perdure.engine.protos import from_duration
 from perdure.engine.rpc import updating, workflow_worker
@@ -90,7 +92,7 @@ def _policies(request: StartWorkflowExecutionRequest) -> tuple[int, int]:
         if conflict:
             raise invalid(
                 "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used "
-                "together with a WorkflowIDConflictPolicy."
+                "together with a WorkflowIDConflictPolicy"
             )
         return (
             _Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING,
@@ -188,8 +190,7 @@ async def signal_with_start_workflow_execution(
     engine: Engine, request: SignalWithStartWorkflowExecutionRequest, metadata: Mapping[str, str]
 ) -> SignalWithStartWorkflowExecutionResponse:
     """Signals the open run, or starts one with the signal right after its Started event: in one transaction."""
-    if not request.signal_name:
-        raise invalid("SignalName is not set on request.")
+    _check_signal_with_start(engine, request)
     signal = WorkflowExecutionSignaledEventAttributes(
         signal_name=request.signal_name,
         input=request.signal_input if request.HasField("signal_input") else None,
@@ -207,7 +208,7 @@ async def signal_with_start_workflow_execution(
                 target.extend(value)
             else:
                 setattr(plain, field.name, value)
-    if plain.workflow_id_conflict_policy in (0, _Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL) and (
+    if not plain.workflow_id_conflict_policy and (
         plain.workflow_id_reuse_policy != _Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING
     ):
         plain.workflow_id_conflict_policy = _Conflict.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
@@ -229,6 +230,22 @@ async def signal_with_start_workflow_execution(
     )
 
 
+def _check_signal_with_start(engine: Engine, request: SignalWithStartWorkflowExecutionRequest) -> None:
+    """What a start is not asked, or in other words."""
+    if not request.workflow_id:
+        raise invalid("WorkflowId is not set on request.")
+    if not request.signal_name:
+        raise invalid("signal not set")
+    check_exact_length("signal name", request.signal_name, engine.limits)
+    if not request.workflow_type.name:
+        raise invalid("workflow type not set")
+    if request.workflow_id_conflict_policy == _Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL:
+        raise invalid(
+            "Invalid WorkflowIDConflictPolicy: WORKFLOW_ID_CONFLICT_POLICY_FAIL is not supported for this operation."
+        )
+    check_blob(request.signal_input, engine.limits)
+
+
 async def execute_multi_operation(
     engine: Engine, request: ExecuteMultiOperationRequest, metadata: Mapping[str, str]
 ) -> ExecuteMultiOperationResponse:
@@ -239,20 +256,47 @@ async def execute_multi_operation(
     ):
         raise invalid("Operations have to be exactly [Start, Update].")
     start_request, update_request = operations[0].start_workflow, operations[1].update_workflow
-    if start_request.workflow_id != update_request.workflow_execution.workflow_id:
-        raise _multi_error(1, invalid("WorkflowId is not consistent with previous operation(s)"))
-    if update_request.workflow_execution.run_id:
-        raise _multi_error(
-            1,
-            invalid(
-                "RunId cannot be set for UpdateWorkflow as RunId is only known once the Workflow is started."
-            ),
-        )
-    try:
-        updating.check_update(update_request)
-    except ServiceError as error:
-        raise _multi_error(1, error) from None
+    for index, check in enumerate((_check_first, _check_second)):
+        try:
+            check(engine, request)
+        except ServiceError as error:
+            raise _multi_error(index, error) from None
     return await _start_and_update(engine, start_request, update_request)
+
+
+def _check_first(engine: Engine, request: ExecuteMultiOperationRequest) -> None:
+    """The start of an update-with-start: nothing that would keep the update from being delivered at once."""
+    start = request.operations[0].start_workflow
+    _check_same_namespace(request.namespace, start.namespace)
+    starting.check_start(start, engine.limits)
+    _policies(start)
+    if start.cron_schedule:
+        raise invalid("CronSchedule is not allowed.")
+    if start.request_eager_execution:
+        raise invalid("RequestEagerExecution is not supported.")
+    if from_duration(start.workflow_start_delay):
+        raise invalid("WorkflowStartDelay is not supported.")
+
+
+def _check_second(engine: Engine, request: ExecuteMultiOperationRequest) -> None:
+    """Its update, which means the run of the start."""
+    start, update = request.operations[0].start_workflow, request.operations[1].update_workflow
+    if update.namespace:
+        _check_same_namespace(request.namespace, update.namespace)
+    updating.check_update(engine, update)
+    if update.workflow_execution.run_id:
+        raise invalid("RunId is not allowed.")
+    if update.first_execution_run_id:
+        raise invalid("FirstExecutionRunId is not allowed.")
+    if update.workflow_execution.workflow_id != start.workflow_id:
+        raise invalid("WorkflowId is not consistent with previous operation(s).")
+
+
+def _check_same_namespace(whole: str, part: str) -> None:
+    if not part:
+        raise not_found(f"Namespace {part} is not found.", NamespaceNotFoundFailure())
+    if part != whole:
+        raise invalid("Operation namespace did not match request's namespace.")
 
 
 async def _start_and_update(
@@ -314,8 +358,7 @@ def _multi_error(failed: int, error: ServiceError) -> ServiceError:
             status.code, status.message = int(Code.ABORTED), "Operation was aborted."
             packed.Pack(MultiOperationExecutionAborted())
             status.details.append(packed)
-    name = "Start" if failed == 0 else "Update"
-    return ServiceError(error.code, f"{name} failed: {error.message}", detail)
+    return ServiceError(error.code, "Update-with-Start could not be executed.", detail)
 
 
 HANDLERS: Handlers = {

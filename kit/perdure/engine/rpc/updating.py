@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import UpdateWorkflowExecutionLifecycleStage, WorkflowExecutionStatus
-from temporalio.api.errordetails.v1 import WorkflowNotReadyFailure
+from temporalio.api.errordetails.v1 import PermissionDeniedFailure, WorkflowNotReadyFailure
 from temporalio.api.update.v1 import Request, UpdateRef
 from temporalio.api.workflowservice.v1 import (
     PollWorkflowExecutionUpdateRequest,
@@ -16,6 +16,7 @@ from temporalio.api.workflowservice.v1 import (
     UpdateWorkflowExecutionResponse,
 )
 
+from perdure.engine.checks import check_length
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.protos import SECOND
 from perdure.engine.rpc.common import COMPLETED, Handlers, check_chain, find_run
@@ -37,19 +38,28 @@ _STAGES = {
 }
 
 
-def check_update(request: UpdateWorkflowExecutionRequest) -> None:
-    if not request.request.meta.update_id:
-        raise invalid("UpdateId is not set on request.")
+def check_update(engine: Engine, request: UpdateWorkflowExecutionRequest) -> None:
+    """Raises for an update that the server would refuse; gives one without an id an id."""
+    if not request.request.HasField("meta"):
+        raise invalid("Update meta is not set on request.")
+    check_length("UpdateId", request.request.meta.update_id, engine.limits)
+    if not request.request.HasField("input"):
+        raise invalid("Update input is not set on request.")
     if not request.request.input.name:
         raise invalid("Update name is not set on request.")
     if request.wait_policy.lifecycle_stage == _Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ADMITTED:
-        raise invalid("wait_policy: ADMITTED is not a stage to wait for; use ACCEPTED or COMPLETED.")
+        raise ServiceError(
+            Code.PERMISSION_DENIED,
+            "UpdateWorkflowExecution issued asynchronously and waiting on update admitted is not supported.",
+            PermissionDeniedFailure(),
+        )
+    request.request.meta.update_id = request.request.meta.update_id or engine.new_id()
 
 
 async def update_workflow_execution(
     engine: Engine, request: UpdateWorkflowExecutionRequest, metadata: Mapping[str, str]
 ) -> UpdateWorkflowExecutionResponse:
-    check_update(request)
+    check_update(engine, request)
     run = await find_run(engine, request.namespace, request.workflow_execution)
     check_chain(run, request.first_execution_run_id)
     update, _ = admit_to(engine, run, request.request)
