@@ -37,6 +37,7 @@ from perdure.engine.closing import close_run, fail_run
 from perdure.engine.protos import duration, from_duration
 from perdure.engine.starting import from_continue_as_new
 from perdure.engine.turn import CancelExternal, SignalExternal, StartChild, StartRun, Turn
+from perdure.engine.virtual_time import to_child
 
 
 @dataclass(slots=True)
@@ -183,6 +184,11 @@ def _start_child(c: Completion, command: Command) -> None:
     ):
         if attributes.HasField(name):
             getattr(initiated, name).CopyFrom(getattr(attributes, name))
+    config, state = to_child(ex)
+    if config is not None:
+        initiated.time_skipping_config.CopyFrom(config)
+    if state is not None:
+        initiated.time_skipping_state_propagation.CopyFrom(state)
     event = c.turn.add(initiated, command=command)
     c.turn.effects.append(StartChild(event.event_id))
 

@@ -1,4 +1,4 @@
-"""All durable timers of a run, derived from its state: when the next is due, and what happens then.
+"""All durable timers of a run, derived from its state: when the next is due (in the run's own time), and what happens then.
 
 Nothing is armed or cancelled: the shell asks for `next_deadline` after each turn, and recovery needs no more than that.
 """
@@ -13,6 +13,7 @@ from temporalio.api.history.v1 import TimerFiredEventAttributes
 from perdure.engine import activities
 from perdure.engine.closing import time_out_run
 from perdure.engine.state import Execution
+from perdure.engine.time_skipping import end_fast_forward, pending_fast_forward
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import deliver, leave_sticky_queue, schedule_task, time_out_task
 
@@ -30,6 +31,8 @@ def next_deadline(ex: Execution) -> int | None:
             times.append(due[0])
     if ex.run_expiration is not None:
         times.append(ex.run_expiration)
+    if (forward := pending_fast_forward(ex)) is not None:
+        times.append(forward)
     return min(times, default=None)
 
 
@@ -50,6 +53,8 @@ def fire(turn: Turn, new_run_id: Callable[[], str]) -> None:
     if ex.run_expiration is not None and ex.run_expiration <= turn.now:
         time_out_run(turn, new_run_id())
         return
+    if (forward := pending_fast_forward(ex)) is not None and forward <= turn.now:
+        end_fast_forward(turn)
     if (due := _task_deadline(ex)) is not None and due <= turn.now:
         _fire_task(turn)
     _fire_timers(turn)

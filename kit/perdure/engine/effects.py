@@ -95,7 +95,7 @@ class Effects:
         namespace, workflow_id = child.attributes.namespace, child.attributes.workflow_id
         reuse = child.attributes.workflow_id_reuse_policy
         existing = self._engine.runs.open_run(namespace, workflow_id)
-        back = Turn(parent, self._engine.clock.now(), self._engine.limits)
+        back = self._engine.turn_of(parent)
         if existing is not None:
             if reuse != WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
                 externals.child_start_failed(back, child)
@@ -112,7 +112,7 @@ class Effects:
             child.initiated_id,
             child.attributes,
             run_id,
-            self._engine.clock.now(),
+            back.now,
             self._engine.limits,
         )
         turns.append(self._begin(namespace, run_id, attributes))
@@ -133,7 +133,7 @@ class Effects:
         attributes = sender.signals_out.get(initiated_id)
         if attributes is None or not sender.open:
             return []
-        back = Turn(sender, self._engine.clock.now(), self._engine.limits)
+        back = self._engine.turn_of(sender)
         run = self._target(sender, attributes.workflow_execution, attributes.child_workflow_only)
         if run is None:
             cause = _NO_TARGET_OF_SIGNAL
@@ -160,7 +160,7 @@ class Effects:
         attributes = sender.cancels_out.get(initiated_id)
         if attributes is None or not sender.open:
             return []
-        back = Turn(sender, self._engine.clock.now(), self._engine.limits)
+        back = self._engine.turn_of(sender)
         target = attributes.workflow_execution
         run = self._target(sender, target, attributes.child_workflow_only)
         if run is None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Coroutine
 from functools import partial
 
-from perdure.engine import deadlines
+from perdure.engine import deadlines, time_skipping
 from perdure.engine.activities import lose_attempt
 from perdure.engine.alarms import Alarms
 from perdure.engine.clock import Clock, Ids, SystemClock
@@ -132,7 +132,10 @@ class Engine:
     # --- turns
 
     def turn(self, run: Run) -> Turn:
-        return Turn(run.ex, self.clock.now(), self.limits)
+        return self.turn_of(run.ex)
+
+    def turn_of(self, ex: Execution) -> Turn:
+        return Turn(ex, self.clock.now() + ex.skipped, self.limits)
 
     def commit(self, *turns: Turn) -> int:
         """Appends what the turns and their effects decided, in one transaction; returns its ticket."""
@@ -149,6 +152,9 @@ class Engine:
                     offers.append((turn.ex, effect))
                 else:
                     waiting.extend(self._effects.carry_out(turn, effect))
+        for turn in self._skip_time(done):
+            done.append(turn)
+            records += turn.records
         ticket = self.journal.append(records) if records else 0
         for turn in done:
             self._settle(turn.ex, ticket)
@@ -156,6 +162,12 @@ class Engine:
         for ex, effect in offers:
             self._offer(ex, effect)
         return ticket
+
+    def _skip_time(self, turns: list[Turn]) -> list[Turn]:
+        """Runs that these turns left idle jump ahead, if they may."""
+        skipping = {id(turn.ex): turn.ex for turn in turns if turn.ex.skipping is not None}
+        following = [self.turn_of(ex) for ex in skipping.values()]
+        return [turn for turn in following if time_skipping.skip(turn)]
 
     def _settle(self, ex: Execution, ticket: int) -> None:
         run = self.runs.in_memory(ex.run_id) or self.runs.add(ex)
@@ -166,6 +178,7 @@ class Engine:
         else:
             self.runs.close(run)
         due = deadlines.next_deadline(ex)
+        due = due - ex.skipped if due is not None else None
         if due != run.armed:
             if due is not None:
                 self.alarms.set(ex.run_id, due, partial(self._fire, ex.run_id))
@@ -208,7 +221,7 @@ class Engine:
         if task.sticky and not self.matching.attended(
             key, self.clock.now() - self.limits.sticky_poller_memory
         ):
-            turn = Turn(ex, self.clock.now(), self.limits)
+            turn = self.turn_of(ex)
             unstick(turn)
             self.commit(turn)
             return

@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import EventType, TimeoutType, WorkflowExecutionSta
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import VersioningOverride
 
+from perdure.engine import virtual_time
 from perdure.engine.protos import from_duration, from_timestamp
 from perdure.engine.state import Activity, Child, Execution, Timer, Update, UpdateStage, WorkflowTask
 
@@ -37,11 +38,14 @@ def absorb(ex: Execution, event: HistoryEvent) -> None:
             attributes = event.child_workflow_execution_started_event_attributes
             if child := ex.children.get(attributes.initiated_event_id):
                 child.run_id = attributes.workflow_execution.run_id
-        case (
-            EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
-            | EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED
-        ):
+        case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
             pass
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED:
+            virtual_time.options_updated(ex, event)
+            virtual_time.absorbed(ex, event)
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED:
+            virtual_time.transitioned(ex, event)
+            virtual_time.absorbed(ex, event)
         case _:
             if change := _APPLY.get(event.event_type):
                 change(ex, event)
@@ -70,6 +74,7 @@ def _started(ex: Execution, event: HistoryEvent) -> None:
     ex.memo.CopyFrom(ex.started.memo)
     ex.search_attributes.CopyFrom(ex.started.search_attributes)
     ex.version = pinned_version(ex.started.versioning_override, ex.workflow_type)
+    virtual_time.begin(ex, ex.started, ex.start_time)
 
 
 # --- workflow tasks
@@ -229,6 +234,14 @@ def _options_updated(ex: Execution, event: HistoryEvent) -> None:
         ex.version = ""
     elif attributes.HasField("versioning_override"):
         ex.version = pinned_version(attributes.versioning_override, ex.workflow_type)
+    if not virtual_time.was_absorbed(ex, event):
+        virtual_time.options_updated(ex, event)
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED)
+def _time_skipped(ex: Execution, event: HistoryEvent) -> None:
+    if not virtual_time.was_absorbed(ex, event):
+        virtual_time.transitioned(ex, event)
 
 
 @_on(EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)

@@ -20,6 +20,7 @@ from perdure.engine.rpc import (
     reading,
     start,
     task_queues,
+    time_skipping,
     updating,
     workflow_worker,
 )
@@ -37,6 +38,7 @@ HANDLERS: Handlers = {
     **reading.HANDLERS,
     **queries.HANDLERS,
     **updating.HANDLERS,
+    **time_skipping.HANDLERS,
     **workflow_worker.HANDLERS,
     **activity_worker.HANDLERS,
     **task_queues.HANDLERS,

@@ -14,6 +14,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import VersioningOverride
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
+from perdure.engine import time_skipping, virtual_time
 from perdure.engine.checks import (
     check_blob,
     check_exact_length,
@@ -50,6 +51,8 @@ def check_start(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
         raise invalid("attaching request ID is required for attaching completion callbacks")
     if request.HasField("retry_policy"):
         check_policy(request.retry_policy)
+    if request.HasField("time_skipping_config"):
+        time_skipping.complete_config(request.time_skipping_config)
     if request.cron_schedule:
         raise ServiceError(
             Code.UNIMPLEMENTED,
@@ -93,6 +96,9 @@ def from_request(
         completion_callbacks=request.completion_callbacks,
         versioning_override=request.versioning_override if request.HasField("versioning_override") else None,
         priority=request.priority if request.HasField("priority") else None,
+        time_skipping_config=request.time_skipping_config
+        if request.HasField("time_skipping_config")
+        else None,
     )
     if request.HasField("continued_failure"):
         attributes.continued_failure.CopyFrom(request.continued_failure)
@@ -165,6 +171,9 @@ def from_child(
         if initiated.HasField("priority") or parent.started.HasField("priority")
         else None,
     )
+    for name in ("time_skipping_config", "time_skipping_state_propagation"):
+        if initiated.HasField(name):
+            getattr(attributes, name).CopyFrom(getattr(initiated, name))
     execution = from_duration(initiated.workflow_execution_timeout)
     _set_timeouts(
         attributes,
@@ -229,6 +238,7 @@ def _next_run(
     attributes.eager_execution_accepted = False
     attributes.memo.CopyFrom(ex.memo)
     attributes.search_attributes.CopyFrom(ex.search_attributes)
+    virtual_time.to_next_run(ex, attributes)
     return attributes
 
 
@@ -245,12 +255,14 @@ def begin(
     """A new run: its Started event. The caller adds what comes before the first workflow task, then calls `first_task`.
 
     Args:
+        now: the real time; the run's own is that and what it inherits of skipped time.
         current_version: the definition version to pin the run to when `attributes` names no versioning override.
     """
     if not attributes.original_execution_run_id:
         attributes.original_execution_run_id = run_id
     if current_version and not attributes.HasField("versioning_override"):
         attributes.versioning_override.CopyFrom(pin(attributes.workflow_type.name, current_version))
+    now += from_duration(attributes.time_skipping_state_propagation.initial_skipped_duration)
     ex = Execution(namespace, attributes.workflow_id, run_id, attributes, now, start_request_id=request_id)
     turn = Turn(ex, now, limits)
     turn.add(attributes)

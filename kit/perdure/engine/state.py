@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from temporalio.api.common.v1 import Memo, Payloads, RetryPolicy, SearchAttributes
+from temporalio.api.common.v1 import Memo, Payloads, RetryPolicy, SearchAttributes, TimeSkippingConfig
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
@@ -142,6 +142,25 @@ class Buffered:
 
 
 @dataclass(slots=True)
+class FastForward:
+    """A one-shot jump that a time-skipping config asks for: how far, and whether it is done."""
+
+    target: int
+    reached: bool = False
+
+
+@dataclass(slots=True)
+class TimeSkipping:
+    """How a run skips time; see `virtual_time`. `skipped`: by how much its clock is ahead of the real one."""
+
+    config: TimeSkippingConfig | None
+    skipped: int = 0
+    session_skips: int = 0
+    fast_forward: FastForward | None = None
+    absorbed: int = 0  # of its events that lie in the buffer: they count already
+
+
+@dataclass(slots=True)
 class Execution:
     """One run."""
 
@@ -192,6 +211,13 @@ class Execution:
     memo: Memo = field(default_factory=Memo)
     search_attributes: SearchAttributes = field(default_factory=SearchAttributes)
     version: str = ""  # the definition version that the run is pinned to
+
+    skipping: TimeSkipping | None = None
+
+    @property
+    def skipped(self) -> int:
+        """What to add to real time for this run's time."""
+        return self.skipping.skipped if self.skipping is not None else 0
 
     @property
     def open(self) -> bool:

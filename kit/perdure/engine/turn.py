@@ -87,6 +87,14 @@ Effect: TypeAlias = (
 )
 
 
+_IGNORABLE = frozenset(
+    (
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED,
+    )
+)
+
+
 @dataclass(slots=True)
 class Turn:
     """One decision about `ex`, taken at `now` (ns)."""
@@ -103,8 +111,8 @@ class Turn:
         kind, name = EVENT_BY_MESSAGE[attributes.DESCRIPTOR.name]
         event = HistoryEvent(event_time=timestamp(when or self.now), event_type=kind)  # type: ignore[arg-type]
         getattr(event, name).CopyFrom(attributes)
-        # the SDKs' state machines do not know this event, and refuse a history with one that may not be ignored
-        event.worker_may_ignore = kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED
+        # the SDKs' state machines do not know these events, and refuse a history with one that may not be ignored
+        event.worker_may_ignore = kind in _IGNORABLE
         if command is not None:
             if command.HasField("user_metadata"):
                 event.user_metadata.CopyFrom(command.user_metadata)

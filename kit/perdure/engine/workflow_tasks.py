@@ -117,6 +117,19 @@ def deliver(turn: Turn, *events: Message | HistoryEvent) -> None:
         schedule_task(turn)
 
 
+def note(turn: Turn, attributes: Message) -> None:
+    """An event that the workflow need not hear of: no task is scheduled for it, but a virtual one becomes a normal one."""
+    ex = turn.ex
+    if ex.task is not None and ex.task.started:
+        turn.buffer(turn.event(attributes))
+        return
+    pending = ex.task is not None
+    unschedule_virtual(turn)
+    turn.add(attributes)
+    if pending:
+        schedule_task(turn)
+
+
 def start_task(turn: Turn, identity: str, request_id: str) -> WorkflowTask:
     """A worker takes the pending task."""
     ex = turn.ex

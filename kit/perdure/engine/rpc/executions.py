@@ -30,6 +30,7 @@ from perdure.engine.closing import terminate_run
 from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.project import Reload
 from perdure.engine.protos import timestamp
+from perdure.engine.rpc import time_skipping
 from perdure.engine.rpc.common import Handlers, check_chain, find_open_run, find_run
 from perdure.engine.runs import Run
 from perdure.engine.state import Execution
@@ -108,12 +109,17 @@ async def update_workflow_execution_options(
     engine: Engine, request: UpdateWorkflowExecutionOptionsRequest, metadata: Mapping[str, str]
 ) -> UpdateWorkflowExecutionOptionsResponse:
     """Changes the versioning override: moves the run to another definition version, at its next workflow task."""
-    if list(request.update_mask.paths) != ["versioning_override"]:
+    paths = list(request.update_mask.paths)
+    if paths not in (["versioning_override"], ["time_skipping_config"]):
         raise invalid(
-            "perdure's engine updates versioning_override only: update_mask must be exactly ['versioning_override']."
+            "perdure's engine updates versioning_override or time_skipping_config: update_mask must be exactly one of them."
         )
     run = await find_open_run(engine, request.namespace, request.workflow_execution)
     options = request.workflow_execution_options
+    if paths == ["time_skipping_config"]:
+        time_skipping.set_config(engine, run, options, request.identity)
+        await engine.journal.durable(run.ticket)
+        return UpdateWorkflowExecutionOptionsResponse(workflow_execution_options=options)
     event = WorkflowExecutionOptionsUpdatedEventAttributes(identity=request.identity)
     if options.HasField("versioning_override"):
         _check_override(run.ex, options.versioning_override)

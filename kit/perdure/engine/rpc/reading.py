@@ -37,6 +37,7 @@ from temporalio.api.workflowservice.v1 import (
     ListWorkflowExecutionsResponse,
 )
 
+from perdure.engine import virtual_time
 from perdure.engine.errors import invalid
 from perdure.engine.journal import InvalidQueryError, Summary
 from perdure.engine.protos import SECOND, duration, from_duration, timestamp
@@ -66,6 +67,8 @@ async def describe_workflow_execution(
         workflow_execution_info=_info(ex),
         workflow_extended_info=_extended(ex),
     )
+    if (skipping := virtual_time.info(ex, engine.turn(run).now)) is not None:
+        response.workflow_extended_info.time_skipping_info.CopyFrom(skipping)
     if ex.open:
         response.pending_activities.extend(_pending_activity(a) for a in ex.activities.values())
         response.pending_children.extend(
