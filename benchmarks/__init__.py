@@ -7,6 +7,7 @@
 scenarios      what is measured, how large, in which unit
 on_perdure     the scenarios as one would write them with perdure   } each in a fresh process for each
 on_dbos        the same with DBOS                                    } measurement, one JSON object as its answer
+on_engine      the engine and its file alone: long histories, many open runs
 on_disk        the floor: append and fdatasync, without any engine
 measure        starts those processes, kills one, reads their answers
 machine        which machine and which versions

@@ -36,7 +36,7 @@ def main() -> int:
     failed = []
     for scenario in SCENARIOS:
         for side in sides:
-            if scenario.name not in given.only or (side == "disk" and not scenario.on_disk):
+            if scenario.name not in given.only or side not in scenario.sides:
                 continue
             print(f"  {scenario.name} on {side} …", file=sys.stderr, flush=True)
             try:

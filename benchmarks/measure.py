@@ -17,7 +17,12 @@ from benchmarks.scenarios import Figures, Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 900.0
-SIDES = {"perdure": "benchmarks.on_perdure", "DBOS": "benchmarks.on_dbos", "disk": "benchmarks.on_disk"}
+SIDES = {
+    "perdure": "benchmarks.on_perdure",
+    "DBOS": "benchmarks.on_dbos",
+    "disk": "benchmarks.on_disk",
+    "engine": "benchmarks.on_engine",
+}
 
 
 class Measurement:

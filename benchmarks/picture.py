@@ -19,10 +19,10 @@ HEAD = 96
 
 STYLE = """
 :root { --ground: #ffffff; --ink: #1c2330; --quiet: #667085; --rule: #e4e7ec;
-        --perdure: #3b6fd4; --DBOS: #b9a16b; --disk: #aab4c3; }
+        --perdure: #3b6fd4; --DBOS: #b9a16b; --disk: #aab4c3; --engine: #5b9c8c; }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #14181f; --ink: #e8ebf0; --quiet: #98a2b3; --rule: #2a313c;
-          --perdure: #7aa5ff; --DBOS: #a8905a; --disk: #556070; }
+          --perdure: #7aa5ff; --DBOS: #a8905a; --disk: #556070; --engine: #6fc0ad; }
 }
 text { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; fill: var(--ink); font-size: 12.5px; }
 .head { font-size: 19px; font-weight: 650; }

@@ -29,7 +29,10 @@ class Scenario:
     rows: tuple[Row, ...]
     quick_size: int
     quick_steps: int = 1
-    on_disk: bool = False  # whether the bare disk has a floor for it
+    sides: tuple[str, ...] = (
+        "perdure",
+        "DBOS",
+    )  # "disk" has a floor for some; "engine" is perdure's, without an SDK
 
 
 SCENARIOS = (
@@ -42,7 +45,7 @@ SCENARIOS = (
             Row("p95", "Start to result, one activity: 95th percentile", "ms"),
         ),
         quick_size=10,
-        on_disk=True,
+        sides=("perdure", "DBOS", "disk"),
     ),
     Scenario(
         "chain",
@@ -51,7 +54,7 @@ SCENARIOS = (
         (Row("seconds", "Chain of 200 activities in one run", "s"),),
         quick_size=1,
         quick_steps=10,
-        on_disk=True,
+        sides=("perdure", "DBOS", "disk"),
     ),
     Scenario(
         "many",
@@ -60,7 +63,7 @@ SCENARIOS = (
         (Row("seconds", "500 runs of 5 activities at once", "s"),),
         quick_size=10,
         quick_steps=2,
-        on_disk=True,
+        sides=("perdure", "DBOS", "disk"),
     ),
     Scenario(
         "recovery",
@@ -93,6 +96,40 @@ SCENARIOS = (
             Row("first_result", "Fresh process to its first result", "s"),
         ),
         quick_size=1,
+    ),
+    Scenario(
+        "history",
+        50_000,
+        1,
+        (
+            Row("append_first", "History of 50,000 events: the first half is appended", "s"),
+            Row("append_second", "History of 50,000 events: the second half is appended", "s"),
+            Row("pages", "History of 50,000 events: read in pages of 256", "s"),
+            Row("recover", "History of 50,000 events: ready after opening the file", "s"),
+        ),
+        quick_size=500,
+        sides=("engine",),
+    ),
+    Scenario(
+        "open",
+        10_000,
+        1,
+        (
+            Row("kib", "Memory for each of 10,000 open runs, all in memory", "KiB"),
+            Row("recover_half", "5,000 open runs: ready after opening the file", "s"),
+            Row("recover", "10,000 open runs: ready after opening the file", "s"),
+            Row("idle_cpu", "Processor while 10,000 runs wait in the engine", "%"),
+        ),
+        quick_size=200,
+        sides=("engine",),
+    ),
+    Scenario(
+        "parked",
+        10_000,
+        1,
+        (Row("kib", "Memory for each of 10,000 open runs, 16 MiB allowed for them", "KiB"),),
+        quick_size=200,
+        sides=("engine",),
     ),
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.scenarios import SCENARIOS, Figures, Row
 
 Results = Mapping[str, Mapping[str, Figures]]  # scenario -> side -> figures
-COLUMNS = {"perdure": "perdure", "DBOS": "DBOS on SQLite", "disk": "bare disk"}
+COLUMNS = {"perdure": "perdure", "DBOS": "DBOS on SQLite", "disk": "bare disk", "engine": "engine alone"}
 NOTE = "Less is better. Bare disk: one append of 500 bytes and one fdatasync for each activity, no engine."
 
 

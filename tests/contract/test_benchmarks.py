@@ -16,7 +16,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.skipif(not find_spec("psutil"), reason="psutil is missing: pip install 'perdure[bench]'")
 def test_one_command_prints_the_table_and_writes_the_picture(tmp_path: Path) -> None:
-    only = ["--only", "chain", "imports", "recovery", "--sides", "perdure", "disk"]
+    only = [
+        "--only",
+        "chain",
+        "imports",
+        "recovery",
+        "history",
+        "parked",
+        "--sides",
+        "perdure",
+        "disk",
+        "engine",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick", "--folder", str(tmp_path), *only],
         cwd=ROOT,
@@ -29,6 +40,7 @@ def test_one_command_prints_the_table_and_writes_the_picture(tmp_path: Path) -> 
         assert title in done.stdout
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["results"]["chain"].keys() == {"perdure", "disk"}
+    assert results["results"]["parked"].keys() == {"engine"}
     assert results["results"]["recovery"]["perdure"].keys() == {"first", "all"}
     assert any("duckdb" in line for line in results["machine"])
     drawn = ElementTree.parse(tmp_path / "results.svg")
