@@ -24,6 +24,7 @@ from temporalio.api.enums.v1 import (
     WorkflowIdReusePolicy,
 )
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, WorkflowExecutionAlreadyStartedFailure
+from temporalio.api.sdk.v1 import UserMetadata
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
     PollWorkflowTaskQueueRequest,
@@ -384,3 +385,14 @@ async def test_a_process_that_declares_before_it_attends_gets_its_tasks_and_adop
     assert (await asyncio.wait_for(waiting, 5)).workflow_type.name == "Flow"
     notice = lease.notices.get_nowait()
     assert isinstance(notice, Adopt) and [each.name for each in notice.definitions] == ["Orphan"]
+
+
+@in_engine
+async def test_what_a_run_is_said_to_be_for_stands_in_its_first_event(driver: Driver) -> None:
+    metadata = UserMetadata(summary=payload("for the tests").payloads[0])
+    await driver.start(user_metadata=metadata)
+    command = start_child()
+    command.user_metadata.CopyFrom(metadata)
+    await driver.step(command)
+    for workflow_id in ("w", "child"):
+        assert (await driver.history(workflow_id))[0].user_metadata == metadata

@@ -18,6 +18,7 @@ from temporalio.api.history.v1 import (
     WorkflowExecutionSignaledEventAttributes,
     WorkflowExecutionStartedEventAttributes,
 )
+from temporalio.api.sdk.v1 import UserMetadata
 
 from perdure.engine import externals, starting
 from perdure.engine.closing import terminate_run
@@ -72,7 +73,11 @@ class Effects:
                 return []
 
     def _begin(
-        self, namespace: str, run_id: str, attributes: WorkflowExecutionStartedEventAttributes
+        self,
+        namespace: str,
+        run_id: str,
+        attributes: WorkflowExecutionStartedEventAttributes,
+        user_metadata: UserMetadata | None = None,
     ) -> Turn:
         turn = starting.begin(
             namespace,
@@ -83,6 +88,7 @@ class Effects:
             current_version=self._engine.definitions.current_version(
                 "workflow", attributes.workflow_type.name
             ),
+            user_metadata=user_metadata,
         )
         starting.first_task(turn)
         self._engine.runs.add(turn.ex)
@@ -115,7 +121,9 @@ class Effects:
             back.now,
             self._engine.limits,
         )
-        turns.append(self._begin(namespace, run_id, attributes))
+        initiated = parent.events[child.initiated_id - 1]
+        metadata = initiated.user_metadata if initiated.HasField("user_metadata") else None
+        turns.append(self._begin(namespace, run_id, attributes, metadata))
         externals.child_started(back, child, run_id)
         return [*turns, back]
 

@@ -10,6 +10,7 @@ from temporalio.api.history.v1 import (
     WorkflowExecutionContinuedAsNewEventAttributes,
     WorkflowExecutionStartedEventAttributes,
 )
+from temporalio.api.sdk.v1 import UserMetadata
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import VersioningOverride
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
@@ -251,6 +252,7 @@ def begin(
     *,
     current_version: str = "",
     request_id: str = "",
+    user_metadata: UserMetadata | None = None,
 ) -> Turn:
     """A new run: its Started event. The caller adds what comes before the first workflow task, then calls `first_task`.
 
@@ -265,7 +267,10 @@ def begin(
     now += from_duration(attributes.time_skipping_state_propagation.initial_skipped_duration)
     ex = Execution(namespace, attributes.workflow_id, run_id, attributes, now, start_request_id=request_id)
     turn = Turn(ex, now, limits)
-    turn.add(attributes)
+    started = turn.event(attributes)
+    if user_metadata is not None:
+        started.user_metadata.CopyFrom(user_metadata)
+    turn.append(started)
     turn.records.insert(0, _record(ex))
     return turn
 

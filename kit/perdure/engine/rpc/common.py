@@ -56,7 +56,7 @@ async def find_open_run(
 
 def check_chain(run: Run, first_run_id: str) -> None:
     if first_run_id and run.ex.first_run_id != first_run_id:
-        raise not_found(f"workflow not found for ID: {run.ex.workflow_id} with first run ID: {first_run_id}")
+        raise not_found("workflow execution not found")
 
 
 def poll_request(

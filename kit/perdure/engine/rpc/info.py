@@ -57,6 +57,7 @@ async def get_system_info(
             upsert_memo=True,
             eager_workflow_start=True,
             sdk_metadata=True,
+            build_id_based_versioning=True,  # or workers do not tell their build ids
             count_group_by_execution_status=True,
         ),
     )

@@ -141,6 +141,7 @@ def _begin(engine: Engine, request: StartWorkflowExecutionRequest, before: tuple
         engine.limits,
         current_version=engine.definitions.current_version("workflow", request.workflow_type.name),
         request_id=request.request_id,
+        user_metadata=request.user_metadata if request.HasField("user_metadata") else None,
     )
     return Start(run_id, run_id, True, None, (*before, turn))
 
