@@ -224,7 +224,11 @@ async def test_termination_fails_the_started_task_first(d: Driver) -> None:
     await d.workflow_task()
     await d.signal()
     await terminate(d)
-    assert (await d.names())[3:] == ["WorkflowTaskFailed", "WorkflowExecutionTerminated"]
+    assert (await d.names())[3:] == [
+        "WorkflowTaskFailed",
+        "WorkflowExecutionSignaled",
+        "WorkflowExecutionTerminated",
+    ]
 
 
 @in_engine

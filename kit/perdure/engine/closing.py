@@ -12,6 +12,7 @@ from temporalio.api.history.v1 import (
     WorkflowExecutionTimedOutEventAttributes,
 )
 
+from perdure.engine import reset_points, updates
 from perdure.engine.failures import run_timeout
 from perdure.engine.records import ExecutionClosed
 from perdure.engine.retries import Retry, next_retry
@@ -20,8 +21,18 @@ from perdure.engine.turn import Closed, EndChild, StartRun, TellParent, Turn
 from perdure.engine.workflow_tasks import fail_task, unschedule_virtual
 
 
-def close_run(turn: Turn, event: Message, *, new_run: StartRun | None = None, command: object = None) -> None:
-    """Writes the closing event, and leaves as effects what the end of a run sets off."""
+def close_run(
+    turn: Turn,
+    event: Message,
+    *,
+    new_run: StartRun | None = None,
+    command: object = None,
+    by_reset: bool = False,
+) -> None:
+    """Writes the closing event, and leaves as effects what the end of a run sets off.
+
+    `by_reset`: another run goes on from this one; it keeps the children, and the parent waits for it.
+    """
     ex = turn.ex
     children = list(ex.children.values())
     turn.add(event, command=command)  # type: ignore[arg-type]
@@ -30,12 +41,18 @@ def close_run(turn: Turn, event: Message, *, new_run: StartRun | None = None, co
         ExecutionClosed(ex.run_id, ex.status, ex.close_time, len(ex.events), ex.history_size, ex.new_run_id)
     )
     turn.effects.append(Closed())
+    updates.abort(ex)
+    if by_reset:
+        return
     for child in children:
         policy = child.attributes.parent_close_policy
         if policy != ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON and child.run_id:
             cancel = policy == ParentClosePolicy.PARENT_CLOSE_POLICY_REQUEST_CANCEL
             turn.effects.append(EndChild(child.attributes.workflow_id, child.run_id, cancel))
     if new_run is not None:
+        points = reset_points.passed_on(ex, turn.now, turn.limits.retention)
+        if points.points:
+            new_run.attributes.prev_auto_reset_points.CopyFrom(points)
         turn.effects.append(new_run)
     elif ex.started.parent_workflow_execution.workflow_id:
         turn.effects.append(TellParent())
@@ -69,22 +86,27 @@ def time_out_run(turn: Turn, new_run_id: str) -> None:
     close_run(turn, event, new_run=new_run)
 
 
-def terminate_run(turn: Turn, reason: str, details: Payloads | None, identity: str) -> None:
+def terminate_run(
+    turn: Turn, reason: str, details: Payloads | None, identity: str, *, by_reset: bool = False
+) -> None:
     _abandon_task(turn)
     close_run(
         turn,
         WorkflowExecutionTerminatedEventAttributes(reason=reason, details=details, identity=identity),
+        by_reset=by_reset,
     )
 
 
 def _abandon_task(turn: Turn) -> None:
-    """A started workflow task is failed before the run is closed over its head; the buffer goes with the run."""
+    """A started workflow task is failed before the run is closed over its head; what waited for its end comes into the history."""
     ex = turn.ex
     unschedule_virtual(turn)
     if ex.task is not None and ex.task.started:
-        ex.buffer = []
         fail_task(
-            turn, WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND, reschedule=False
+            turn,
+            WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
+            identity="history-service",
+            reschedule=False,
         )
 
 

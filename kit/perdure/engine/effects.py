@@ -102,6 +102,9 @@ class Effects:
         reuse = child.attributes.workflow_id_reuse_policy
         existing = self._engine.runs.open_run(namespace, workflow_id)
         back = self._engine.turn_of(parent)
+        if existing is not None and _is_child(parent, existing.ex, child.initiated_id):
+            externals.child_started(back, child, existing.ex.first_run_id)  # before its parent was reset
+            return [back]
         if existing is not None:
             if reuse != WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
                 externals.child_start_failed(back, child)
@@ -133,7 +136,7 @@ class Effects:
             return None
         if execution.run_id and run.ex.run_id != execution.run_id and run.ex.first_run_id != execution.run_id:
             return None
-        if child_only and run.ex.started.parent_workflow_execution.run_id != sender.run_id:
+        if child_only and not _is_child(sender, run.ex):
             return None
         return run
 
@@ -194,7 +197,9 @@ class Effects:
     def _tell_parent(self, child: Execution) -> list[Turn]:
         execution = child.started.parent_workflow_execution
         run = self._engine.runs.in_memory(execution.run_id)
-        if run is None or not run.ex.open:
+        if run is None or not run.ex.open:  # the parent may have been reset meanwhile
+            run = self._engine.runs.open_run(child.started.parent_workflow_namespace, execution.workflow_id)
+        if run is None or execution.run_id not in (run.ex.run_id, *run.ex.reset_of):
             return []
         turn = self._engine.turn(run)
         externals.child_closed(turn, child)
@@ -217,3 +222,13 @@ class Effects:
         else:
             terminate_run(turn, "by parent close policy", None, "history-service")
         return [turn]
+
+
+def _is_child(parent: Execution, ex: Execution, initiated_id: int = 0) -> bool:
+    """Whether a run is a child of this one, or of one that this one goes on from after a reset."""
+    execution = ex.started.parent_workflow_execution
+    return (
+        execution.workflow_id == parent.workflow_id
+        and execution.run_id in (parent.run_id, *parent.reset_of)
+        and initiated_id in (0, ex.started.parent_initiated_event_id)
+    )

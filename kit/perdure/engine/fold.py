@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from temporalio.api.enums.v1 import EventType, TimeoutType, WorkflowExecutionStatus
+from temporalio.api.enums.v1 import EventType, TimeoutType, WorkflowExecutionStatus, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import VersioningOverride
 
-from perdure.engine import virtual_time
+from perdure.engine import reset_points, virtual_time
 from perdure.engine.protos import from_duration, from_timestamp
 from perdure.engine.state import Activity, Child, Execution, Timer, Update, UpdateStage, WorkflowTask
 
@@ -41,6 +41,7 @@ def absorb(ex: Execution, event: HistoryEvent) -> None:
         case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
             pass
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED:
+            _set_options(ex, event)
             virtual_time.options_updated(ex, event)
             virtual_time.absorbed(ex, event)
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED:
@@ -74,6 +75,9 @@ def _started(ex: Execution, event: HistoryEvent) -> None:
     ex.memo.CopyFrom(ex.started.memo)
     ex.search_attributes.CopyFrom(ex.started.search_attributes)
     ex.version = pinned_version(ex.started.versioning_override, ex.workflow_type)
+    for name in ("versioning_override", "priority"):
+        setattr(ex, name, getattr(ex.started, name) if ex.started.HasField(name) else None)
+    ex.reset_points = reset_points.inherited(ex.started)
     virtual_time.begin(ex, ex.started, ex.start_time)
 
 
@@ -114,6 +118,7 @@ def _task_started(ex: Execution, event: HistoryEvent) -> None:
 @_on(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
 def _task_completed(ex: Execution, event: HistoryEvent) -> None:
     ex.previous_started_id = event.workflow_task_completed_event_attributes.started_event_id
+    reset_points.add(ex, event)
     ex.previous_completed_id = event.event_id
     ex.task = None
     ex.task_attempt = 1
@@ -131,7 +136,23 @@ def _task_ended(ex: Execution) -> None:
 @_on(EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
 def _task_failed(ex: Execution, event: HistoryEvent) -> None:
     _task_ended(ex)
-    ex.task_failures += 1
+    attributes = event.workflow_task_failed_event_attributes
+    if attributes.cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
+        _reset(ex, event)
+    else:
+        ex.task_failures += 1
+
+
+def _reset(ex: Execution, event: HistoryEvent) -> None:
+    """Up to here the history is another run's. Time begins anew for the run, and for its activities that wait."""
+    attributes = event.workflow_task_failed_event_attributes
+    ex.reset_of.append(attributes.base_run_id)
+    ex.task_attempt = 1
+    if attributes.new_run_id != ex.run_id:
+        return
+    ex.reset_time = ex.start_time = from_timestamp(event.event_time)
+    for activity in ex.activities.values():
+        activity.scheduled_time = activity.due_time = ex.reset_time
 
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
@@ -227,15 +248,22 @@ def _cancel_requested(ex: Execution, event: HistoryEvent) -> None:
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED)
 def _options_updated(ex: Execution, event: HistoryEvent) -> None:
+    _set_options(ex, event)
+    if not virtual_time.was_absorbed(ex, event):
+        virtual_time.options_updated(ex, event)
+
+
+def _set_options(ex: Execution, event: HistoryEvent) -> None:
     attributes = event.workflow_execution_options_updated_event_attributes
     if attributes.attached_request_id:
         ex.attached_request_ids[attributes.attached_request_id] = event.event_id
     if attributes.unset_versioning_override:
-        ex.version = ""
+        ex.versioning_override, ex.version = None, ""
     elif attributes.HasField("versioning_override"):
+        ex.versioning_override = attributes.versioning_override
         ex.version = pinned_version(attributes.versioning_override, ex.workflow_type)
-    if not virtual_time.was_absorbed(ex, event):
-        virtual_time.options_updated(ex, event)
+    if attributes.HasField("priority"):
+        ex.priority = attributes.priority
 
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED)
@@ -347,6 +375,15 @@ def _cancel_out_delivered(ex: Execution, event: HistoryEvent) -> None:
 
 
 # --- updates
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED)
+def _update_admitted(ex: Execution, event: HistoryEvent) -> None:
+    request = event.workflow_execution_update_admitted_event_attributes.request
+    update_id = request.meta.update_id
+    ex.updates[update_id] = Update(
+        update_id, UpdateStage.ADMITTED, request, order=len(ex.updates), admitted_id=event.event_id
+    )
 
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)

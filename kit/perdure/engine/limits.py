@@ -29,6 +29,8 @@ class Limits:
     task_heartbeat_total: int = 30 * 60 * SECOND
     speculative_schedule_to_start: int = 5 * SECOND
     failure_kept: int = 4 * 1024
+    reset_points: int = 20
+    retention: int = 24 * 3600 * SECOND  # how long reset points of an ended run are offered
     min_run_interval: int = 1 * SECOND  # between the starts of two runs of one chain
     long_poll: int = 20 * SECOND
     worker_poll: int = 60 * SECOND

@@ -9,7 +9,7 @@ from perdure.engine.fold import absorb, apply
 from perdure.engine.limits import DEFAULT
 from perdure.engine.records import AttemptEnded, AttemptStarted, RunRecords
 from perdure.engine.state import Activity, Buffered, Execution
-from perdure.engine.updates import abort
+from perdure.engine.updates import abort, drop_seen
 
 
 def recover(records: RunRecords) -> Execution:
@@ -31,7 +31,10 @@ def recover(records: RunRecords) -> Execution:
         ex.buffer.append(Buffered(buffered.buffer_seq, buffered.event))
         ex.buffer_seq = max(ex.buffer_seq, buffered.buffer_seq)
         absorb(ex, buffered.event)
+    drop_seen(ex)
     ex.sticky_queue = ""  # the worker's cache may be ahead of what was committed: it gets the full history
+    if records.reset is not None:
+        ex.reset_run_id = records.reset.new_run_id
     if records.closed is not None:
         abort(ex)
         ex.new_run_id = records.closed.new_run_id

@@ -62,6 +62,7 @@ class Run:
     appended: int = 0
     armed: int | None = None
     revision: int = 0
+    reset_request_id: str = ""  # of the request that made this run by resetting another
     moved: int = 0  # leases up to this number may have instances of an older version in their caches
     queries: dict[str, Query] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

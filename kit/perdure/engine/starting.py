@@ -271,7 +271,7 @@ def begin(
     if user_metadata is not None:
         started.user_metadata.CopyFrom(user_metadata)
     turn.append(started)
-    turn.records.insert(0, _record(ex))
+    turn.records.insert(0, start_record(ex))
     return turn
 
 
@@ -290,7 +290,8 @@ def first_task(turn: Turn) -> None:
         schedule_task(turn)
 
 
-def _record(ex: Execution) -> ExecutionStarted:
+def start_record(ex: Execution) -> ExecutionStarted:
+    """What lists show of a new run."""
     started = ex.started
     return ExecutionStarted(
         namespace=ex.namespace,
@@ -300,7 +301,7 @@ def _record(ex: Execution) -> ExecutionStarted:
         workflow_type=ex.workflow_type,
         task_queue=ex.task_queue,
         start_time=ex.start_time,
-        execution_time=ex.first_task_time,
+        execution_time=ex.start_time + from_duration(started.first_workflow_task_backoff),
         request_id=ex.start_request_id,
         version=ex.version,
         parent_workflow_id=started.parent_workflow_execution.workflow_id,

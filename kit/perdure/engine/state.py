@@ -10,7 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from temporalio.api.common.v1 import Memo, Payloads, RetryPolicy, SearchAttributes, TimeSkippingConfig
+from temporalio.api.common.v1 import (
+    Memo,
+    Payloads,
+    Priority,
+    RetryPolicy,
+    SearchAttributes,
+    TimeSkippingConfig,
+)
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
@@ -22,6 +29,7 @@ from temporalio.api.history.v1 import (
     WorkflowExecutionStartedEventAttributes,
 )
 from temporalio.api.update.v1 import Outcome, Request
+from temporalio.api.workflow.v1 import ResetPointInfo, VersioningOverride
 
 from perdure.engine.protos import from_duration, from_timestamp
 
@@ -132,6 +140,9 @@ class Update:
     outcome: Outcome | None = None
     aborted: bool = False  # accepted, and the run closed before it completed
     sent_task: int = 0  # stamp of the workflow task that carried it
+    admitted_id: int = (
+        0  # of the event that admitted it: a reset's; the workflow then finds the request in the history
+    )
     order: int = 0
 
 
@@ -211,6 +222,15 @@ class Execution:
     memo: Memo = field(default_factory=Memo)
     search_attributes: SearchAttributes = field(default_factory=SearchAttributes)
     version: str = ""  # the definition version that the run is pinned to
+    versioning_override: VersioningOverride | None = None
+    priority: Priority | None = None
+
+    reset_time: int = 0  # when this run was made, by resetting another; 0 for all others
+    reset_of: list[str] = field(
+        default_factory=list
+    )  # the runs whose histories this one goes on from, oldest first
+    reset_run_id: str = ""  # the run that was made by resetting this one
+    reset_points: list[ResetPointInfo] = field(default_factory=list)
 
     skipping: TimeSkipping | None = None
 
@@ -245,7 +265,10 @@ class Execution:
 
     @property
     def execution_expiration(self) -> int | None:
-        """When the whole chain of runs must have ended."""
+        """When the whole chain of runs must have ended; a reset gives it all its time again."""
+        limit = from_duration(self.started.workflow_execution_timeout)
+        if self.reset_time and limit:
+            return self.reset_time + limit
         when = from_timestamp(self.started.workflow_execution_expiration_time)
         return when or None
 
@@ -255,7 +278,8 @@ class Execution:
         limit = from_duration(self.started.workflow_run_timeout)
         if not limit:
             return self.execution_expiration
-        end = self.start_time + from_duration(self.started.first_workflow_task_backoff) + limit
+        backoff = 0 if self.reset_time else from_duration(self.started.first_workflow_task_backoff)
+        end = self.start_time + backoff + limit
         expiration = self.execution_expiration
         return end if expiration is None else min(end, expiration)
 

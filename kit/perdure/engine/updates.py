@@ -61,6 +61,8 @@ def outgoing(ex: Execution, task: WorkflowTask) -> list[Message]:
         if update.stage is UpdateStage.ADMITTED and update.request is not None:
             update.stage = UpdateStage.SENT
             update.sent_task = task.stamp
+            if update.admitted_id:  # the workflow finds it in its history
+                continue
             body = Any()
             body.Pack(update.request)
             messages.append(
@@ -91,9 +93,11 @@ def answer(turn: Turn, message: Message) -> None:
 def _accept(turn: Turn, message: Message, update: Update | None) -> None:
     acceptance = Acceptance()
     message.body.Unpack(acceptance)
-    request = (
-        update.request if update is not None and update.request is not None else acceptance.accepted_request
-    )
+    request: Request | None = acceptance.accepted_request
+    if update is not None and update.admitted_id:
+        request = None  # the event that admitted it has it
+    elif update is not None and update.request is not None:
+        request = update.request
     turn.add(
         WorkflowExecutionUpdateAcceptedEventAttributes(
             protocol_instance_id=message.protocol_instance_id,
@@ -136,6 +140,13 @@ def reject_unanswered(ex: Execution, stamp: int) -> None:
     )
     for update in [u for u in ex.updates.values() if u.stage is UpdateStage.SENT and u.sent_task == stamp]:
         reject(ex, update, Outcome(failure=failure))
+
+
+def drop_seen(ex: Execution) -> None:
+    """After recovery: updates that an event admitted, a completed task carried, and no event accepted were rejected."""
+    for update in list(ex.updates.values()):
+        if update.stage is UpdateStage.ADMITTED and 0 < update.admitted_id < ex.previous_started_id:
+            del ex.updates[update.update_id]
 
 
 def has_admitted(ex: Execution) -> bool:

@@ -117,15 +117,16 @@ def deliver(turn: Turn, *events: Message | HistoryEvent) -> None:
         schedule_task(turn)
 
 
-def note(turn: Turn, attributes: Message) -> None:
+def note(turn: Turn, attributes: Message | HistoryEvent) -> None:
     """An event that the workflow need not hear of: no task is scheduled for it, but a virtual one becomes a normal one."""
     ex = turn.ex
+    event = attributes if isinstance(attributes, HistoryEvent) else turn.event(attributes)
     if ex.task is not None and ex.task.started:
-        turn.buffer(turn.event(attributes))
+        turn.buffer(event)
         return
     pending = ex.task is not None
     unschedule_virtual(turn)
-    turn.add(attributes)
+    turn.append(event)
     if pending:
         schedule_task(turn)
 

@@ -20,6 +20,7 @@ from temporalio.api.workflow.v1 import (
     PendingActivityInfo,
     PendingChildExecutionInfo,
     PendingWorkflowTaskInfo,
+    ResetPoints,
     WorkflowExecutionConfig,
     WorkflowExecutionExtendedInfo,
     WorkflowExecutionInfo,
@@ -111,6 +112,8 @@ def _info(ex: Execution) -> WorkflowExecutionInfo:
         history_size_bytes=ex.history_size,
         memo=ex.memo,
         search_attributes=ex.search_attributes,
+        auto_reset_points=ResetPoints(points=ex.reset_points),
+        priority=ex.priority,
         task_queue=ex.task_queue,
         state_transition_count=len(ex.events),
         first_run_id=ex.first_run_id,
@@ -123,15 +126,19 @@ def _info(ex: Execution) -> WorkflowExecutionInfo:
     if not ex.open:
         info.close_time.CopyFrom(timestamp(ex.close_time))
         info.execution_duration.CopyFrom(duration(max(0, ex.close_time - ex.start_time)))
-    if ex.version:
-        info.versioning_info.versioning_override.CopyFrom(pin(ex.workflow_type, ex.version))
+    if ex.versioning_override is not None:
+        info.versioning_info.versioning_override.CopyFrom(ex.versioning_override)
     return info
 
 
 def _extended(ex: Execution) -> WorkflowExecutionExtendedInfo:
     info = WorkflowExecutionExtendedInfo(
-        cancel_requested=ex.cancel_requested, original_start_time=timestamp(ex.start_time)
+        cancel_requested=ex.cancel_requested,
+        original_start_time=ex.events[0].event_time,
+        reset_run_id=ex.reset_run_id,
     )
+    if ex.reset_time:
+        info.last_reset_time.CopyFrom(timestamp(ex.reset_time))
     if ex.execution_expiration is not None:
         info.execution_expiration_time.CopyFrom(timestamp(ex.execution_expiration))
     if ex.run_expiration is not None:

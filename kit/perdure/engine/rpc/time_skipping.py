@@ -1,14 +1,12 @@
-"""Time skipping as callers steer it: a run's config, and the wait for a fast-forward. TEMPORAL.md, section 23."""
+"""Time skipping as callers see it: the wait for a fast-forward. TEMPORAL.md, section 23."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from temporalio.api.common.v1 import Priority, TimeSkippingConfig, TimeSkippingFastForwardInfo
+from temporalio.api.common.v1 import TimeSkippingFastForwardInfo
 from temporalio.api.enums.v1 import FastForwardPollingResult
-from temporalio.api.history.v1 import WorkflowExecutionOptionsUpdatedEventAttributes
-from temporalio.api.workflow.v1 import WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import (
     PollWorkflowExecutionTimeSkippingRequest,
     PollWorkflowExecutionTimeSkippingResponse,
@@ -17,12 +15,8 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine.errors import invalid
 from perdure.engine.protos import SECOND
 from perdure.engine.rpc.common import Handlers, find_run
-from perdure.engine.runs import Run
-from perdure.engine.starting import pin
 from perdure.engine.state import Execution
-from perdure.engine.time_skipping import complete_config
 from perdure.engine.virtual_time import fast_forward_info
-from perdure.engine.workflow_tasks import note
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -35,31 +29,6 @@ _OTHER_ID = "the requested fast_forward_id does not match the execution's curren
 _RESET = "the fast-forward was reset"
 _ENDED = "the execution ended before the fast-forward completed"
 _DISABLED = "time skipping was disabled before the fast-forward completed"
-
-
-def set_config(engine: Engine, run: Run, options: WorkflowExecutionOptions, identity: str) -> None:
-    """Replaces the run's time-skipping config. The same one again changes nothing, but a fast-forward begins anew."""
-    ex = run.ex
-    config: TimeSkippingConfig | None = None
-    if options.HasField("time_skipping_config"):
-        config = options.time_skipping_config
-        complete_config(config)
-    known = ex.skipping.config if ex.skipping is not None else None
-    if config == known and not (config is not None and config.HasField("fast_forward_config")):
-        return
-    turn = engine.turn(run)
-    note(
-        turn,
-        WorkflowExecutionOptionsUpdatedEventAttributes(
-            versioning_override=pin(ex.workflow_type, ex.version) if ex.version else None,
-            unset_versioning_override=not ex.version,
-            identity=identity,
-            priority=ex.started.priority if ex.started.HasField("priority") else Priority(),
-            time_skipping_config=config,
-            time_skipping_config_updated=True,
-        ),
-    )
-    engine.commit(turn)
 
 
 async def poll_workflow_execution_time_skipping(
