@@ -340,7 +340,7 @@ async def test_options_are_set_after_a_reset(d: Driver) -> None:
     operation.update_workflow_options.update_mask.paths.append("priority")
     new = await reset(d, 4, post_reset_operations=[operation])
     assert (await d.names(run_id=new))[4:] == ["WorkflowExecutionOptionsUpdated", "WorkflowTaskScheduled"]
-    assert d.run().ex.priority is not None
+    assert d.run().ex.priority.priority_key == 2
     operation = PostResetOperation()
     operation.signal_workflow.signal_name = "go"
     with pytest.raises(ServiceError, match="unsupported post reset operation"):

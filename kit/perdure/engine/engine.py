@@ -232,9 +232,7 @@ class Engine:
             return now is not None and not now.started and now.stamp == stamp
 
         self.adopt("workflow", ex.workflow_type, ex.version)
-        self.matching.offer(
-            key, Offer("workflow", ex.run_id, task.scheduled_id, valid, rank(ex.started.priority))
-        )
+        self.matching.offer(key, Offer("workflow", ex.run_id, task.scheduled_id, valid, rank(ex.priority)))
 
     def _offer_activity(self, ex: Execution, scheduled_id: int) -> None:
         activity = ex.activities.get(scheduled_id)
@@ -248,7 +246,7 @@ class Engine:
 
         self.adopt("activity", activity.attributes.activity_type.name, "")
         key = self.queue_key(ex, activity.attributes.task_queue.name, "activity")
-        place = rank(inherited(ex.started.priority, activity.attributes.priority))
+        place = rank(inherited(ex.priority, activity.attributes.priority))
         self.matching.offer(key, Offer("activity", ex.run_id, scheduled_id, valid, place))
 
     def queue_key(self, ex: Execution, name: str, kind: Kind) -> QueueKey:

@@ -75,8 +75,10 @@ def _started(ex: Execution, event: HistoryEvent) -> None:
     ex.memo.CopyFrom(ex.started.memo)
     ex.search_attributes.CopyFrom(ex.started.search_attributes)
     ex.version = pinned_version(ex.started.versioning_override, ex.workflow_type)
-    for name in ("versioning_override", "priority"):
-        setattr(ex, name, getattr(ex.started, name) if ex.started.HasField(name) else None)
+    ex.versioning_override = (
+        ex.started.versioning_override if ex.started.HasField("versioning_override") else None
+    )
+    ex.priority = ex.started.priority
     ex.reset_points = reset_points.inherited(ex.started)
     virtual_time.begin(ex, ex.started, ex.start_time)
 

@@ -24,7 +24,7 @@ def of(ex: Execution) -> WorkflowExecutionOptions:
     options = WorkflowExecutionOptions()
     if ex.versioning_override is not None:
         options.versioning_override.CopyFrom(ex.versioning_override)
-    if ex.priority is not None:
+    if ex.priority.ByteSize():
         options.priority.CopyFrom(ex.priority)
     if ex.skipping is not None and ex.skipping.config is not None:
         options.time_skipping_config.CopyFrom(ex.skipping.config)

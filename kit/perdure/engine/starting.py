@@ -168,7 +168,7 @@ def from_child(
         versioning_override=initiated.versioning_override
         if initiated.HasField("versioning_override")
         else None,
-        priority=inherited(parent.started.priority, initiated.priority)
+        priority=inherited(parent.priority, initiated.priority)
         if initiated.HasField("priority") or parent.started.HasField("priority")
         else None,
     )

@@ -223,7 +223,7 @@ class Execution:
     search_attributes: SearchAttributes = field(default_factory=SearchAttributes)
     version: str = ""  # the definition version that the run is pinned to
     versioning_override: VersioningOverride | None = None
-    priority: Priority | None = None
+    priority: Priority = field(default_factory=Priority)
 
     reset_time: int = 0  # when this run was made, by resetting another; 0 for all others
     reset_of: list[str] = field(

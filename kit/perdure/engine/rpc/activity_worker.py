@@ -130,7 +130,7 @@ def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> Pol
         if attributes.HasField(name):
             getattr(response, name).CopyFrom(getattr(attributes, name))
     if attributes.HasField("priority") or ex.started.HasField("priority"):
-        response.priority.CopyFrom(inherited(ex.started.priority, attributes.priority))
+        response.priority.CopyFrom(inherited(ex.priority, attributes.priority))
     return response
 
 

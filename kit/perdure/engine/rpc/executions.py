@@ -23,7 +23,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine import externals
 from perdure.engine.closing import terminate_run
-from perdure.engine.errors import Code, ServiceError, invalid
+from perdure.engine.errors import Code, ServiceError
 from perdure.engine.rpc.common import Handlers, check_chain, find_open_run, find_run
 
 if TYPE_CHECKING:

@@ -113,7 +113,7 @@ def _info(ex: Execution) -> WorkflowExecutionInfo:
         memo=ex.memo,
         search_attributes=ex.search_attributes,
         auto_reset_points=ResetPoints(points=ex.reset_points),
-        priority=ex.priority,
+        priority=ex.priority if ex.priority.ByteSize() else None,
         task_queue=ex.task_queue,
         state_transition_count=len(ex.events),
         first_run_id=ex.first_run_id,
