@@ -5,17 +5,46 @@ Nothing is armed or cancelled: the shell asks for `next_deadline` after each tur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from temporalio.api.enums.v1 import TimeoutType
+from temporalio.api.enums.v1 import EventType, TimeoutType
 from temporalio.api.history.v1 import TimerFiredEventAttributes
 
 from perdure.engine import activities
 from perdure.engine.closing import time_out_run
+from perdure.engine.records import (
+    ActivityChanged,
+    AttemptEnded,
+    AttemptStarted,
+    EventAppended,
+    EventBuffered,
+    Heartbeat,
+    Record,
+)
 from perdure.engine.state import Execution
 from perdure.engine.time_skipping import end_fast_forward, pending_fast_forward
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import deliver, leave_sticky_queue, schedule_task, time_out_task
+
+_MANY = 64  # pending timers and activities from which on looking at all of them costs
+_SCHEDULED = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+_OF_TASKS: dict[int, int] = dict.fromkeys(
+    (
+        EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
+        EventType.EVENT_TYPE_TIMER_FIRED,
+        EventType.EVENT_TYPE_TIMER_CANCELED,
+        EventType.EVENT_TYPE_MARKER_RECORDED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+    ),
+    0,
+)
 
 
 def next_deadline(ex: Execution) -> int | None:
@@ -34,6 +63,39 @@ def next_deadline(ex: Execution) -> int | None:
     if (forward := pending_fast_forward(ex)) is not None:
         times.append(forward)
     return min(times, default=None)
+
+
+def deadline_after(ex: Execution, records: Sequence[Record], before: int | None) -> int | None:
+    """As `next_deadline`, after a turn that left these records; `before`: what it was then, None if that is not known.
+
+    With very many pending timers and activities only what the turn touched is looked at. The answer may then be too early, never too
+    late: whoever wakes up for nothing asks `next_deadline`. Else a run of n activities would cost n² looks.
+    """
+    if before is None or len(ex.activities) + len(ex.timers) < _MANY:
+        return next_deadline(ex)
+    touched = {_touched(record) for record in records}
+    if None in touched:
+        return next_deadline(ex)
+    times = [before]
+    for event_id in touched:
+        if (activity := ex.activities.get(event_id or 0)) and (due := activities.deadline(activity)):
+            times.append(due[0])
+    if (task_due := _task_deadline(ex)) is not None:
+        times.append(task_due)
+    return min(times)
+
+
+def _touched(record: Record) -> int | None:
+    """The scheduled event of the only activity whose deadline the record may bring nearer; 0 for none, None if anything may be."""
+    if isinstance(record, AttemptStarted | AttemptEnded | ActivityChanged | Heartbeat):
+        return record.scheduled_event_id
+    if isinstance(record, EventAppended):
+        return (
+            record.event.event_id
+            if record.event.event_type == _SCHEDULED
+            else _OF_TASKS.get(record.event.event_type)
+        )
+    return 0 if isinstance(record, EventBuffered) else None
 
 
 def _task_deadline(ex: Execution) -> int | None:

@@ -157,7 +157,7 @@ class Engine:
             records += turn.records
         ticket = self.journal.append(records) if records else 0
         for turn in done:
-            self._settle(turn.ex, ticket)
+            self._settle(turn, ticket)
         self.runs.park()
         for ex, effect in offers:
             self._offer(ex, effect)
@@ -169,7 +169,8 @@ class Engine:
         following = [self.turn_of(ex) for ex in skipping.values()]
         return [turn for turn in following if time_skipping.skip(turn)]
 
-    def _settle(self, ex: Execution, ticket: int) -> None:
+    def _settle(self, turn: Turn, ticket: int) -> None:
+        ex = turn.ex
         run = self.runs.in_memory(ex.run_id) or self.runs.add(ex)
         run.ticket = max(run.ticket, ticket)
         run.appended = len(ex.events)
@@ -177,7 +178,8 @@ class Engine:
             self.runs.settled(run)
         else:
             self.runs.close(run)
-        due = deadlines.next_deadline(ex)
+        armed = run.armed + ex.skipped if run.armed is not None else None
+        due = deadlines.deadline_after(ex, turn.records, armed)
         due = due - ex.skipped if due is not None else None
         if due != run.armed:
             if due is not None:
