@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.engine.journal import InvalidQueryError
+from perdure.engine.journal import InvalidQueryError, Scope
 from perdure.engine.records import EventAppended, EventBuffered, ExecutionClosed, ExecutionStarted
 from perdure.testing.journal import MemoryJournal
 
+SCOPE = Scope("default")
 RUN = ExecutionStarted("default", "payment-1", "r1", "r1", "payment", "perdure", 10, 10)
 
 
@@ -45,11 +46,11 @@ def test_pages_continue_after_the_last_row() -> None:
     journal.append([replace(RUN, run_id=f"r{n}", start_time=n // 2) for n in range(5)])
 
     async def pages() -> list[str]:
-        rows = await journal.list_executions("default", "", 2, None)
-        found = []
-        while rows:
-            found += [row.run_id for row in rows]
-            rows = await journal.list_executions("default", "", 2, (rows[-1].start_time, rows[-1].run_id))
+        page = await journal.list_executions(SCOPE, "", 2)
+        found = [row.run_id for row in page.rows]
+        while page.next:
+            page = await journal.list_executions(SCOPE, "", 2, page.next)
+            found += [row.run_id for row in page.rows]
         return found
 
     assert asyncio.run(pages()) == ["r4", "r2", "r3", "r0", "r1"]
@@ -74,11 +75,11 @@ def test_list_filters(query: str, found: set[str]) -> None:
     journal.append([replace(RUN, workflow_id="b", run_id="b", workflow_type="x", start_time=2)])
     journal.append([replace(RUN, workflow_id="c", run_id="c", workflow_type="y", start_time=2_000_000_000)])
     journal.append([ExecutionClosed("b", 2, 5, 0, 0)])
-    rows = asyncio.run(journal.list_executions("default", query, 10, None))
+    rows = asyncio.run(journal.list_executions(SCOPE, query, 10)).rows
     assert {row.workflow_id for row in rows} == found
-    assert asyncio.run(journal.count_executions("default", query)) == [((), len(found))]
+    assert asyncio.run(journal.count_executions(SCOPE, query)) == [((), len(found))]
 
 
 def test_a_filter_that_cannot_be_read_names_the_place() -> None:
     with pytest.raises(InvalidQueryError, match="'x' where =, !="):
-        asyncio.run(MemoryJournal().list_executions("default", "WorkflowType x", 10, None))
+        asyncio.run(MemoryJournal().list_executions(SCOPE, "WorkflowType x", 10))

@@ -16,6 +16,7 @@ from functools import partial
 from perdure.engine import deadlines, time_skipping
 from perdure.engine.activities import lose_attempt
 from perdure.engine.alarms import Alarms
+from perdure.engine.attribute_registry import AttributeRegistry
 from perdure.engine.clock import Clock, Ids, SystemClock
 from perdure.engine.definitions import Definitions
 from perdure.engine.effects import Effects
@@ -63,6 +64,7 @@ class Engine:
         self.new_id = Ids(self.clock)
         self.runs = Runs(journal, limits)
         self.kept = Documents(journal, self.clock.now)
+        self.search_attributes = AttributeRegistry(self.kept)
         self.alarms = Alarms(self.clock)
         self.routing = Routing(self)
         self.matching = Matching(self.clock, self.alarms, self.routing.group_of)

@@ -7,8 +7,10 @@ durable together, in the order of tickets. A reply that tells anyone that someth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from temporalio.api.common.v1 import Memo, SearchAttributes
@@ -44,7 +46,58 @@ class Summary:
 
 
 class InvalidQueryError(ValueError):
-    """A list filter that cannot be understood; the text names the place and the rule."""
+    """A list filter that cannot be understood; the text is Temporal's, and names the rule."""
+
+
+class InvalidTokenError(ValueError):
+    """A page token that was not given out for this list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a list looks, and what its filter may name.
+
+    `attributes`: the types of the custom search attributes. `division`: of the runs that are meant where the filter names no
+    TemporalNamespaceDivision itself. `aliases`: further names for columns, such as ActivityId for WorkflowId.
+    """
+
+    namespace: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    division: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a list; `next` is the token of the page after them, b"" after the last one."""
+
+    rows: list[Summary]
+    next: bytes = b""
+
+
+Place = list[str | int | float | bool | None]  # the sort keys of a row
+
+
+def page_token(scope: Scope, query: str, place: Place) -> bytes:
+    """The token of the page after the row at `place`; it is for this list only."""
+    return json.dumps([_list_number(scope, query), place]).encode()
+
+
+def read_page_token(scope: Scope, query: str, token: bytes) -> Place | None:
+    """The place that a token names; None for "". Raises InvalidTokenError."""
+    if not token:
+        return None
+    try:
+        number, place = json.loads(token)
+    except (ValueError, TypeError):
+        raise InvalidTokenError from None
+    if number != _list_number(scope, query) or not isinstance(place, list):
+        raise InvalidTokenError
+    return place
+
+
+def _list_number(scope: Scope, query: str) -> int:
+    return zlib.crc32(json.dumps([scope.namespace, scope.division, query.strip()]).encode())
 
 
 class Journal(Protocol):
@@ -93,15 +146,14 @@ class Journal(Protocol):
         """Likewise, without giving way: for decisions that reach into another run in the middle of a transaction."""
         ...
 
-    async def list_executions(
-        self, namespace: str, query: str, limit: int, after: tuple[int, str] | None
-    ) -> list[Summary]:
-        """Runs that match a Temporal list filter ("" matches all), newest start first, then by run id.
+    async def list_executions(self, scope: Scope, query: str, limit: int, after: bytes = b"") -> Page:
+        """Runs that match a Temporal list filter ("" matches all): open ones first, then those that closed last, then by their start.
 
-        `after` is the (start_time, run_id) of the last row of the page before. Raises InvalidQueryError.
+        ORDER BY in the filter gives another order. `after` is the token of the page before.
+        Raises InvalidQueryError, InvalidTokenError.
         """
         ...
 
-    async def count_executions(self, namespace: str, query: str) -> list[tuple[tuple[str, ...], int]]:
-        """Counts of runs that match; one row with an empty tuple, or one for each group of `GROUP BY ExecutionStatus`."""
+    async def count_executions(self, scope: Scope, query: str) -> list[tuple[tuple[str, ...], int]]:
+        """Counts of runs that match; one row with an empty tuple, or one for each group of GROUP BY."""
         ...

@@ -36,6 +36,9 @@ class Limits:
     worker_poll: int = 60 * SECOND
     history_page: int = 256
     visibility_page: int = 1000
+    search_attributes: int = 100
+    search_attribute_value: int = 2 * 1024
+    search_attributes_total: int = 40 * 1024
     sticky_poller_memory: int = 10 * SECOND  # a sticky queue without a poller for longer is passed over
     open_bytes: int = 256 << 20  # of open runs in memory; those that have waited longest are left to the file
     closed_bytes: int = 64 << 20  # of histories that are kept in memory though their runs are closed

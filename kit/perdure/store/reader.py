@@ -15,7 +15,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
-from perdure.engine.journal import Summary
+from perdure.engine.journal import Place, Summary
 from perdure.engine.records import (
     ActivityChanged,
     AttemptEnded,
@@ -125,33 +125,29 @@ def latest_run(
 
 
 def list_executions(
-    cursor: DuckDBPyConnection, condition: Condition, limit: int, after: tuple[int, str] | None
-) -> list[Summary]:
-    """Runs that meet the condition, newest start first, then by run id; those after the row `after`."""
-    where, parameters = condition.sql, list(condition.parameters)
-    if after is not None:
-        where = f"({where}) AND (start_time_ns < ? OR start_time_ns = ? AND run_id > ?)"
-        parameters += (after[0], after[0], after[1])
-    text = f"{queries()['list_runs']} WHERE {where} ORDER BY start_time_ns DESC, run_id LIMIT ?"
-    return [_summary(row) for row in cursor.execute(text, [*parameters, limit]).fetchall()]
+    cursor: DuckDBPyConnection, condition: Condition, limit: int
+) -> list[tuple[Summary, Place]]:
+    """Runs that meet the condition, in its order, each with its place in it."""
+    keys = ", ".join(f"{key.sql} AS key_{at}" for at, key in enumerate(condition.order))
+    order = ", ".join(
+        f"key_{at} {'DESC' if key.descending else 'ASC'} NULLS LAST" for at, key in enumerate(condition.order)
+    )
+    parameters = [value for key in condition.order for value in key.parameters]
+    text = queries()["list_runs"].replace("SELECT", f"SELECT {keys},", 1)
+    text = f"{text} WHERE {condition.sql} ORDER BY {order} LIMIT ?"
+    found = cursor.execute(text, [*parameters, *condition.parameters, limit]).fetchall()
+    width = len(condition.order)
+    return [(_summary(row[width:]), list(row[:width])) for row in found]
 
 
 def count_executions(cursor: DuckDBPyConnection, condition: Condition) -> list[tuple[tuple[str, ...], int]]:
-    """How many runs meet the condition; for each status if it groups."""
-    if condition.by_status:
-        text = f"{queries()['count_runs_by_status']} WHERE {condition.sql} GROUP BY status ORDER BY status"
-        return [((status,), count) for status, count in cursor.execute(text, condition.parameters).fetchall()]
+    """How many runs meet the condition; for each group if it groups."""
+    if condition.group:
+        text = queries()["count_runs"].replace("SELECT", f"SELECT {condition.group},", 1)
+        text = f"{text} WHERE {condition.sql} GROUP BY {condition.group} ORDER BY {condition.group}"
+        return [((group,), count) for group, count in cursor.execute(text, condition.parameters).fetchall()]
     text = f"{queries()['count_runs']} WHERE {condition.sql}"
     return [((), count) for (count,) in cursor.execute(text, condition.parameters).fetchall()]
-
-
-def search_attribute_type(cursor: DuckDBPyConnection, namespace: str, name: str) -> str | None:
-    """The type that the newest run with this search attribute gave it; None if no run has it."""
-    path = '$."' + name.replace('"', "") + '"'
-    found = cursor.execute(queries()["attribute_sample"], {"namespace": namespace, "path": path}).fetchone()
-    if found is None:
-        return None
-    return SearchAttributes.FromString(found[0]).indexed_fields[name].metadata["type"].decode()
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:

@@ -161,6 +161,15 @@ def json_of(fields: Mapping[str, Payload]) -> str:
     return json.dumps({name: _value(payload) for name, payload in fields.items()}, ensure_ascii=False)
 
 
+def attributes_json(fields: Mapping[str, Payload]) -> str:
+    """Search attributes likewise. One that is no list may be given as a list of one, as Temporal allows."""
+    found = {name: _value(payload) for name, payload in fields.items()}
+    for name, value in found.items():
+        if isinstance(value, list) and len(value) == 1 and fields[name].metadata["type"] != b"KeywordList":
+            found[name] = value[0]
+    return json.dumps(found, ensure_ascii=False)
+
+
 def _value(payload: Payload) -> object:
     if payload.metadata["encoding"] not in _JSON_ENCODINGS:
         return None
@@ -225,7 +234,7 @@ def execution_start_row(seq: int, r: ExecutionStarted) -> Row:
         ),
         *(
             r.memo and json_of(r.memo.fields),
-            r.search_attributes and json_of(r.search_attributes.indexed_fields),
+            r.search_attributes and attributes_json(r.search_attributes.indexed_fields),
         ),
         *(r.root_workflow_id, r.root_run_id, r.division),
     )
@@ -236,7 +245,7 @@ def execution_change_row(seq: int, r: ExecutionChanged) -> Row:
         *(seq, r.run_id, r.time, r.version, _bytes(r.memo), _bytes(r.search_attributes)),
         *(
             r.memo and json_of(r.memo.fields),
-            r.search_attributes and json_of(r.search_attributes.indexed_fields),
+            r.search_attributes and attributes_json(r.search_attributes.indexed_fields),
         ),
         r.status,
     )

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from perdure.engine.journal import Summary
+from perdure.engine.journal import Page, Scope, Summary, page_token, read_page_token
 from perdure.engine.records import Definition, Kept, Record, RunRecords
 from perdure.errors import FileInUseError, StoreError
 from perdure.store import queries, reader
 from perdure.store.files import connect, explain
-from perdure.store.visibility import Condition, compile_filter
+from perdure.store.visibility import compile_filter
 from perdure.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -157,24 +157,20 @@ class Store:
         """Likewise, on the caller's thread."""
         return self._read(lambda cursor: reader.runs(cursor, [run_id]).get(run_id))
 
-    async def list_executions(
-        self, namespace: str, query: str, limit: int, after: tuple[int, str] | None
-    ) -> list[Summary]:
-        """Runs that match a list filter, newest start first, then by run id. Raises InvalidQueryError."""
-        return await self._in_thread(
-            lambda cursor: reader.list_executions(cursor, _condition(cursor, namespace, query), limit, after)
-        )
+    async def list_executions(self, scope: Scope, query: str, limit: int, after: bytes = b"") -> Page:
+        """Runs that match a list filter. Raises InvalidQueryError, InvalidTokenError."""
+        place = read_page_token(scope, query, after)
+        condition = compile_filter(query, scope)
+        if place is not None:
+            condition = condition.after(place)
+        found = await self._in_thread(lambda cursor: reader.list_executions(cursor, condition, limit))
+        more = len(found) == limit
+        return Page([row for row, _ in found], page_token(scope, query, found[-1][1]) if more else b"")
 
-    async def count_executions(self, namespace: str, query: str) -> list[tuple[tuple[str, ...], int]]:
-        """Counts of runs that match:
-
-        One row, or one for each group of GROUP BY ExecutionStatus. Raises InvalidQueryError.
-        """
-        return await self._in_thread(
-            lambda cursor: reader.count_executions(
-                cursor, _condition(cursor, namespace, query, grouping=True)
-            )
-        )
+    async def count_executions(self, scope: Scope, query: str) -> list[tuple[tuple[str, ...], int]]:
+        """Counts of runs that match: one row, or one for each group of GROUP BY. Raises InvalidQueryError."""
+        condition = compile_filter(query, scope, counting=True)
+        return await self._in_thread(lambda cursor: reader.count_executions(cursor, condition))
 
     def sql(self, query: str) -> pd.DataFrame:
         """The rows of one read-only query. Blocks: call it on a worker thread. Raises QueryError."""
@@ -216,13 +212,3 @@ def _close_all() -> None:
     for store in list(_open_stores.values()):
         if store is not None:
             store.close()
-
-
-def _condition(
-    cursor: DuckDBPyConnection, namespace: str, query: str, *, grouping: bool = False
-) -> Condition:
-    """A list filter as SQL, for the runs of one namespace."""
-    found = compile_filter(
-        query, lambda name: reader.search_attribute_type(cursor, namespace, name), grouping=grouping
-    )
-    return Condition(f"namespace = ? AND ({found.sql})", (namespace, *found.parameters), found.by_status)

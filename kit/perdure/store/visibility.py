@@ -3,62 +3,94 @@
 A filter is the WHERE part of a SELECT in MySQL's dialect. `sqlglot` parses it; what is here walks the tree,
 allows what Temporal allows, and gives SQL in which every value of the user is a bound parameter.
 
-Names are Temporal's columns, or search attributes, which lie in `search_attributes_json`; of these we learn
-the type from the newest run that has one. A name that no run has matches nothing, unless it looks like a
-slip of a column's name.
+What is true of a run without a value follows Temporal's server: comparisons with nothing are neither true nor
+false, as in SQL, but a list of keywords, or a text, that is not there simply contains nothing.
+
+ORDER BY is allowed, as with Temporal's advanced visibility stores; rows without a value come last. A page
+goes on behind the sort keys of the last row of the page before, whatever has come or gone meanwhile.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from perdure.engine.journal import InvalidQueryError
-from perdure.store.columns import (
-    COLUMNS,
-    DIVISION,
-    DIVISION_IS_NULL,
-    ORDERED,
-    VALUES,
-    Column,
-    Value,
-    attribute,
-)
+from perdure.engine.journal import InvalidQueryError, InvalidTokenError, Place, Scope
+from perdure.store.columns import DIVISION, Column, Unfit, Value, find, fitting, meant
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
 Node: TypeAlias = Any  # a sqlglot expression: its base class has changed names
-AttributeType = Callable[[str], str | None]
+
+
+class Key(NamedTuple):
+    """One sort key. `nullable` ones have rows without a value, which come last."""
+
+    sql: str
+    descending: bool = False
+    parameters: tuple[Value, ...] = ()
+    nullable: bool = False
+
+
+_NEVER = (1 << 63) - 1
+DEFAULT_ORDER: tuple[Key, ...] = (
+    Key(f"coalesce(close_time_ns, {_NEVER})", descending=True),
+    Key("start_time_ns", descending=True),
+    Key("run_id"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What stands after WHERE, with its `?` parameters. `by_status`: the query groups by ExecutionStatus."""
+    """What stands after WHERE, with its `?` parameters; what to count by ("" for nothing); the order."""
 
     sql: str
     parameters: tuple[Value, ...] = ()
-    by_status: bool = False
+    group: str = ""
+    order: tuple[Key, ...] = DEFAULT_ORDER
+
+    def after(self, place: Place) -> Condition:
+        """The condition on the rows behind a place of this order. Raises InvalidTokenError."""
+        if len(place) != len(self.order):
+            raise InvalidTokenError
+        terms, parameters = [], list(self.parameters)
+        for at, (key, value) in enumerate(zip(self.order, place, strict=True)):
+            behind, behind_values = _behind(key, value)
+            if not behind:
+                continue
+            same = [f"{other.sql} IS NOT DISTINCT FROM ?" for other in self.order[:at]]
+            terms.append(" AND ".join([*same, behind]))
+            for other, other_value in zip(self.order[:at], place[:at], strict=True):
+                parameters += [*other.parameters, other_value]  # type: ignore[list-item]
+            parameters += behind_values
+        sql = f"({self.sql}) AND ({' OR '.join(terms) or 'FALSE'})"
+        return Condition(sql, tuple(parameters), self.group, self.order)
+
+
+def _behind(key: Key, value: Value | None) -> tuple[str, list[Value]]:
+    """SQL for: this key comes later than the value. "" where nothing does."""
+    if value is None:
+        return "", []
+    sql = f"{key.sql} {'<' if key.descending else '>'} ?"
+    if not key.nullable:
+        return sql, [*key.parameters, value]
+    return f"({sql} OR {key.sql} IS NULL)", [*key.parameters, value, *key.parameters]
 
 
 _OPERATORS = {"EQ": "=", "NEQ": "!=", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
-_PLAIN = {  # how tables of runs and people name the columns
-    "id": "WorkflowId",
-    "workflow": "WorkflowType",
-    "workflow_type": "WorkflowType",
-    "type": "WorkflowType",
-    "status": "ExecutionStatus",
-    "started": "StartTime",
-    "closed": "CloseTime",
-    "ended": "CloseTime",
-    "took": "ExecutionDuration",
+_BY_TYPE = {
+    "Keyword": ("=", "!=", "<", ">", "<=", ">=", "IN", "STARTS_WITH"),
+    "KeywordList": ("=", "!=", "IN"),
+    "Text": ("=", "!="),
 }
+_OTHERWISE = ("=", "!=", "<", ">", "<=", ">=", "IN")
+_RANGES = ("Datetime", "Double", "Int", "Keyword")
+_GROUPS = {"ExecutionStatus": "journal.status_name(status)", DIVISION: "division"}
+_STAND_INS = {"STARTS_WITH": "LIKE", "LIKE": "RLIKE"}
 _OPERANDS = ("this", "expression", "expressions", "low", "high")
 _CLAUSES = {
-    "order": "ORDER BY",
     "limit": "LIMIT",
     "offset": "OFFSET",
     "having": "HAVING",
@@ -68,70 +100,70 @@ _CLAUSES = {
 }
 
 
-def compile_filter(query: str, attribute_type: AttributeType, *, grouping: bool = False) -> Condition:
+def compile_filter(query: str, scope: Scope, *, counting: bool = False) -> Condition:
     """Compiles a list filter.
 
     Args:
         query: the filter; "" matches all runs.
-        attribute_type: gives the type of a search attribute ("Keyword", "Int", ...; "" if unknown),
-            or None if no run has it.
-        grouping: allow GROUP BY ExecutionStatus, as counts do.
+        scope: which runs are meant, and the names of their search attributes.
+        counting: GROUP BY is of use, ORDER BY is not.
 
     Raises:
-        InvalidQueryError: naming the rule that was broken and the place in the query.
+        InvalidQueryError: with the text of Temporal's server, and more where more can be said.
     """
-    if not query.strip():
-        return Condition(DIVISION_IS_NULL)
-    compiler = _Compiler(query, attribute_type)
+    compiler = _Compiler(query, scope)
     try:
-        return compiler.compile(grouping)
+        return compiler.compile(counting)
     except RecursionError:
         raise InvalidQueryError(
-            "invalid list filter: it is nested too deeply; split it into several queries"
+            "malformed SQL query: it is nested too deeply; split it into several queries"
         ) from None
 
 
 class _Compiler:
     """One compilation: the parameters in the order in which the SQL's question marks are written."""
 
-    def __init__(self, query: str, attribute_type: AttributeType) -> None:
+    def __init__(self, query: str, scope: Scope) -> None:
         self._query = query
-        self._attribute_type = attribute_type
+        self._scope = scope
         self._parameters: list[Value] = []
         self._names_division = False
 
-    def compile(self, grouping: bool) -> Condition:
-        select = self._parse()
-        for key, value in select.args.items():
-            if value and key not in ("expressions", "from", "from_", "where", "group"):
-                clause = _CLAUSES.get(key, key.upper())
-                more = ": runs come newest start first" if key == "order" else ""
-                raise self._refused(f"{clause} is not allowed in a list filter{more}", clause)
-        by_status = self._grouping(select, grouping)
-        where = select.args.get("where")
-        sql = self._boolean(where.this) if where else "TRUE"
+    def compile(self, counting: bool) -> Condition:
+        sql, group, order = "TRUE", "", DEFAULT_ORDER
+        if self._query.strip():
+            select = self._parse()
+            where = select.args.get("where")
+            sql = self._boolean(where.this) if where else sql
+            group = self._group(select)
+            order = self._order(select, counting)
+        parameters = (self._scope.namespace, *self._parameters)
+        sql = f"namespace = ? AND ({sql})"
         if not self._names_division:
-            sql = f"({sql}) AND {DIVISION_IS_NULL}"
-        return Condition(sql, tuple(self._parameters), by_status)
+            sql, parameters = f"{sql} AND division = ?", (*parameters, self._scope.division)
+        return Condition(sql, parameters, group if counting else "", order)
 
     def _parse(self) -> exp.Select:
         import sqlglot
         from sqlglot import exp
         from sqlglot.errors import ParseError, SqlglotError
 
-        head = "SELECT * FROM runs " + (
-            "" if re.match(r"\s*(group|order)\s+by\b", self._query, re.I) else "WHERE "
-        )
+        bare = re.match(r"\s*(group|order)\s+by\b", self._query, re.I)
         try:
-            tree = sqlglot.parse_one(head + self._with_operators(), dialect="mysql")
+            tree = sqlglot.parse_one(
+                f"SELECT * FROM runs {'' if bare else 'WHERE '}{self._with_operators()}", dialect="mysql"
+            )
         except ParseError as error:
             first = error.errors[0] if error.errors else {}
             near = str(first.get("highlight") or "").strip() or "its end"
-            raise self._refused(f"{first.get('description') or 'it cannot be parsed'}", near) from None
+            raise _malformed(f"{first.get('description') or 'it cannot be parsed'}", near) from None
         except SqlglotError as error:
-            raise self._refused(str(error).splitlines()[0], "") from None
+            raise _malformed(str(error).splitlines()[0]) from None
         if not isinstance(tree, exp.Select):
-            raise self._refused("it must be one condition, as after WHERE", "")
+            raise _malformed("it must be one condition, as after WHERE")
+        for key, value in tree.args.items():
+            if value and key not in ("expressions", "from", "from_", "where", "group", "order"):
+                raise _unsupported(f"'{_CLAUSES.get(key, key.upper())}' clause")
         return tree
 
     def _with_operators(self) -> str:
@@ -139,29 +171,44 @@ class _Compiler:
         import sqlglot
 
         text = self._query
-        for token in sqlglot.tokenize(text, read="mysql"):
-            word = self._query[token.start : token.end + 1].upper()
-            if word in ("LIKE", ";"):
-                raise self._refused(
-                    f"{word} is not allowed in a list filter", self._query[token.start : token.end + 1]
-                )
-            if word == "STARTS_WITH":
-                text = text[: token.start] + "LIKE".ljust(len(word)) + text[token.end + 1 :]
+        for token in reversed(sqlglot.tokenize(text, read="mysql")):
+            written = self._query[token.start : token.end + 1]
+            if written == ";":
+                raise _malformed("it must be one condition", written)
+            if stand_in := _STAND_INS.get(written.upper()):
+                text = text[: token.start] + stand_in + text[token.end + 1 :]
         return text
 
-    def _grouping(self, select: exp.Select, allowed: bool) -> bool:
-        from sqlglot import exp
+    # --- GROUP BY and ORDER BY
 
+    def _group(self, select: exp.Select) -> str:
         group = select.args.get("group")
         if group is None:
-            return False
-        if not allowed:
-            raise self._refused("GROUP BY is allowed only when counting", "GROUP BY")
-        extra = [key for key, value in group.args.items() if value and key != "expressions"]
-        names = [column.name for column in group.expressions if isinstance(column, exp.Column)]
-        if extra or len(group.expressions) != 1 or names != ["ExecutionStatus"]:
-            raise self._refused("GROUP BY takes ExecutionStatus only", "GROUP BY")
-        return True
+            return ""
+        if [key for key, value in group.args.items() if value and key != "expressions"]:
+            raise _unsupported("this form of the 'GROUP BY' clause")
+        if len(group.expressions) != 1:
+            raise _unsupported("'GROUP BY' clause supports only a single field")
+        column = self._column(group.expressions[0])
+        if column.field not in _GROUPS:
+            raise _unsupported(f"'GROUP BY' clause is not supported for search attribute {column.name}")
+        return _GROUPS[column.field]
+
+    def _order(self, select: exp.Select, counting: bool) -> tuple[Key, ...]:
+        order = select.args.get("order")
+        if order is None:
+            return DEFAULT_ORDER
+        keys = []
+        for each in order.expressions:
+            column = self._column(each.this)
+            if column.type in ("Text", "KeywordList"):
+                raise _unsupported(f"unable to sort by search attribute type {column.type}")
+            keys.append(Key(column.sql, bool(each.args.get("desc")), column.parameters, nullable=True))
+        if counting:
+            raise _unsupported("'ORDER BY' clause")
+        return (*keys, Key("run_id"))
+
+    # --- conditions
 
     def _boolean(self, node: Node) -> str:
         """SQL for an expression that is true or false."""
@@ -177,8 +224,12 @@ class _Compiler:
         extra = [key for key, value in node.args.items() if value and key not in _OPERANDS]
         if extra == ["negate"]:
             return f"NOT ({self._operation(node)})"
+        if isinstance(node, exp.Column):
+            raise _wrong("incomplete expression")
+        if isinstance(node, exp.Func) and not isinstance(node, exp.RegexpLike):
+            raise _unsupported("function expression")
         if extra:
-            raise self._refused("this form of the operator is not allowed in a list filter", node)
+            raise _unsupported(f"this form of the operator in {_written(node)}")
         return self._operation(node)
 
     def _operation(self, node: Node) -> str:
@@ -195,39 +246,53 @@ class _Compiler:
             return self._is_null(node)
         if isinstance(node, exp.Like):
             return self._starts_with(node)
-        raise self._refused("expected a comparison: <name> <operator> <value>", node)
+        if isinstance(node, exp.Tuple | exp.Subquery):
+            raise _malformed("expected a condition", _written(node))
+        if isinstance(node, exp.RegexpLike):
+            like = re.search(r"\blike\b", self._query, re.I)
+            _allow(self._column(node.this), "LIKE" if like else "REGEXP")
+        raise _unsupported(f"expression {_written(node)}; expected <name> <operator> <value>")
 
     def _comparison(self, node: Node, operator: str) -> str:
-        column = self._column(node.this, operator)
-        value = self._value(node.expression, column, node.this)
-        if not column.kind:
-            return "NULL"
+        column = self._column(node.this)
+        value = self._value(node.expression, column)
+        _allow(column, operator)
+        if column.type == "KeywordList":
+            return self._contains(f"list_contains({self._emit(column)}, ?)", [value], operator == "!=")
+        if column.type == "Text":
+            if not re.search(r"\w", str(value)):
+                raise _wrong(f"no tokens found filtering on Text type search attribute {column.name}")
+            words = "regexp_extract_all(lower(?), '\\w+')"
+            return self._contains(f"list_has_any({self._emit(column)}, {words})", [value], operator == "!=")
         sql = self._emit(column)
         self._parameters.append(value)
-        if column.kind == "KeywordList":
-            return f"{'NOT ' if operator == '!=' else ''}list_contains({sql}, ?)"
-        if column.kind == "Text":
-            words = "regexp_extract_all(lower(?), '\\w+')"
-            return f"{'NOT ' if operator == '!=' else ''}list_has_any({sql}, {words})"
         return f"{sql} {operator} ?"
 
-    def _in(self, node: exp.In) -> str:
-        column = self._column(node.this, "IN")
-        if not node.expressions:
-            raise self._refused("IN needs a list of values in parentheses", node)
-        values = [self._value(item, column, node.this) for item in node.expressions]
-        if not column.kind:
-            return "NULL"
-        sql = self._emit(column)
+    def _contains(self, sql: str, values: list[Value], negated: bool = False) -> str:
+        """What is not there contains nothing: the answer is yes or no, never NULL."""
         self._parameters += values
+        return f"{'NOT ' if negated else ''}coalesce({sql}, FALSE)"
+
+    def _in(self, node: exp.In) -> str:
+        column = self._column(node.this)
+        if not node.expressions:
+            raise _malformed("IN needs a list of values in parentheses", _written(node))
+        values = [self._value(item, column) for item in node.expressions]
+        _allow(column, "IN")
+        sql = self._emit(column)
         marks = ", ".join("?" * len(values))
-        return f"list_has_any({sql}, [{marks}])" if column.kind == "KeywordList" else f"{sql} IN ({marks})"
+        if column.type == "KeywordList":
+            return self._contains(f"list_has_any({sql}, [{marks}])", values)
+        self._parameters += values
+        return f"{sql} IN ({marks})"
 
     def _between(self, node: exp.Between) -> str:
-        column = self._column(node.this, "BETWEEN")
-        bounds = [self._value(node.args[key], column, node.this) for key in ("low", "high")]
-        if not column.kind:
-            return "NULL"
+        column = self._column(node.this)
+        if column.type not in _RANGES:
+            raise _wrong(
+                f"cannot do range condition on search attribute '{column.name}' of type {column.type}"
+            )
+        bounds = [self._value(node.args[key], column) for key in ("low", "high")]
         sql = self._emit(column)
         self._parameters += bounds
         return f"{sql} BETWEEN ? AND ?"
@@ -235,16 +300,17 @@ class _Compiler:
     def _is_null(self, node: exp.Is) -> str:
         from sqlglot import exp
 
-        column = self._column(node.this, "IS")
+        column = self._column(node.this)
         if not isinstance(node.expression, exp.Null):
-            raise self._refused("IS takes NULL or NOT NULL", node)
-        return f"{self._emit(column) if column.kind else 'NULL'} IS NULL"
+            raise _wrong("'IS' operator can only be used as 'IS NULL' or 'IS NOT NULL'")
+        return f"{self._emit(column)} IS NULL"
 
     def _starts_with(self, node: exp.Like) -> str:
-        column = self._column(node.this, "STARTS_WITH")
-        value = self._value(node.expression, column, node.this)
-        if not column.kind:
-            return "NULL"
+        column = self._column(node.this)
+        value = self._value(node.expression, column)
+        _allow(column, "STARTS_WITH")
+        if not isinstance(value, str):
+            raise _wrong(f"right-hand side of 'starts_with' operator must be a literal string (got: {value})")
         sql = self._emit(column)
         self._parameters.append(value)
         return f"starts_with({sql}, ?)"
@@ -253,52 +319,36 @@ class _Compiler:
         self._parameters += column.parameters
         return column.sql
 
-    def _column(self, node: Node, operator: str) -> Column:
-        """The column that stands left of an operator, if the operator is for its kind."""
+    # --- names and values
+
+    def _column(self, node: Node) -> Column:
+        """The column that stands left of an operator."""
         from sqlglot import exp
 
-        if not isinstance(node, exp.Column) or len(node.parts) != 1:
-            raise self._refused("a name must stand on the left of an operator", node)
-        column = self._named(node.name)
-        allowed = {
-            "=": True,
-            "!=": True,
-            "IS": True,
-            "IN": column.kind not in ("Text", "Bool"),
-            "STARTS_WITH": column.kind in ("Keyword", ""),
-        }.get(operator, column.kind in (*ORDERED, ""))
-        if not allowed:
-            raise self._refused(
-                f"{operator} is not for {node.name}, which is a {column.kind}", node.parent or node
+        if not isinstance(node, exp.Column):
+            raise _wrong(f"must be a column name but was {_written(node)}")
+        name = ".".join(part.name for part in node.parts)
+        found = find(name, self._scope) if len(node.parts) == 1 else None
+        if found is None:
+            hint = meant(name, self._scope)
+            raise InvalidQueryError(
+                f"invalid search attribute: {name}" + (f"; did you mean {hint}?" if hint else "")
             )
-        return column
-
-    def _named(self, name: str) -> Column:
-        if name == DIVISION:
+        if found.field == DIVISION:
             self._names_division = True
-        found = COLUMNS.get(name) or COLUMNS.get(f"Temporal{name}")
-        if found is not None:
-            return found
-        kind = self._attribute_type(name)
-        if kind is None:
-            folded = {column.lower(): column for column in COLUMNS}
-            close = get_close_matches(name.lower(), folded, n=1, cutoff=0.85)
-            meant = folded[close[0]] if close else _PLAIN.get(name.lower())
-            if meant:
-                raise self._refused(f"there is no {name}; did you mean {meant}?", name)
-            return Column("NULL", "")
-        return attribute(name, kind)
+        return found
 
-    def _value(self, node: Node, column: Column, name: Node) -> Value:
-        """The value that stands right of an operator, as the column's kind wants it."""
+    def _value(self, node: Node, column: Column) -> Value:
+        """The value that stands right of an operator, as the column's type wants it."""
         value = self._literal(node)
-        if not column.kind:
-            return value
-        fits, wanted = VALUES[column.kind]
-        fitting = fits(value)
-        if fitting is None:
-            raise self._refused(f"{name.name} is compared with {wanted}", node)
-        return fitting
+        try:
+            return fitting(column, value)
+        except Unfit as unfit:
+            raise _wrong(
+                str(unfit)
+                or f"invalid value type for search attribute {column.name} of type {column.type}: "
+                f"{_go(value)}"
+            ) from None
 
     def _literal(self, node: Node) -> Value:
         from sqlglot import exp
@@ -307,26 +357,58 @@ class _Compiler:
             return bool(node.this)
         if isinstance(node, exp.Literal):
             text = str(node.this)
-            return text if node.is_string else self._number(text, node)
+            return text if node.is_string else _number(text)
         if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and not node.this.is_string:
-            return self._number("-" + str(node.this.this), node)
-        raise self._refused(
-            "a value must stand on the right of an operator: a text in quotes, a number, true or false", node
+            return _number("-" + str(node.this.this))
+        if isinstance(node, exp.Column):
+            raise _unsupported(
+                "column name on the right side of comparison expression (did you forget to quote "
+                f'"{_written(node)}"?)'
+            )
+        if isinstance(node, exp.Func):
+            raise _unsupported("nested func")
+        raise _wrong(f"unexpected value {_written(node)}; write a text in quotes, a number, true or false")
+
+
+def _allow(column: Column, operator: str) -> None:
+    if operator not in _BY_TYPE.get(column.type, _OTHERWISE):
+        raise _unsupported(
+            f"operator '{operator}' not supported for {column.type} type search attribute '{column.name}'"
         )
 
-    def _number(self, text: str, node: Node) -> int | float:
-        try:
-            number = int(text) if re.fullmatch(r"-?\d+", text) else float(text)
-        except ValueError:
-            raise self._refused(f"{text} is not a number", node) from None
-        if isinstance(number, int) and not -(1 << 63) <= number < 1 << 63:
-            raise self._refused(f"{text} is out of range", node)
-        return number
 
-    def _refused(self, rule: str, place: Node | str) -> InvalidQueryError:
-        text = (
-            place if isinstance(place, str) else place.sql(dialect="mysql").replace(" LIKE ", " STARTS_WITH ")
-        )
-        column = self._query.lower().find(text.lower()) + 1 if text else 0
-        where = f" (near `{text}`{f', column {column}' if column else ''})" if text else ""
-        raise InvalidQueryError(f"invalid list filter: {rule}{where}: {self._query}")
+def _number(text: str) -> int | float:
+    try:
+        number = int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+    except ValueError:
+        raise _wrong(f'unable to parse value "{text}"') from None
+    return float(number) if isinstance(number, int) and not -(1 << 63) <= number < 1 << 63 else number
+
+
+def _go(value: Value) -> str:
+    """A value and its type as Temporal's texts name them."""
+    match value:
+        case bool():
+            return f"{str(value).lower()} (type: bool)"
+        case int():
+            return f"{value} (type: int64)"
+        case float():
+            return f"{value:g} (type: float64)"
+        case _:
+            return f'"{value}" (type: string)'
+
+
+def _written(node: Node) -> str:
+    return str(node.sql(dialect="mysql")).replace(" LIKE ", " STARTS_WITH ")
+
+
+def _malformed(text: str, near: str = "") -> InvalidQueryError:
+    return InvalidQueryError(f"malformed SQL query: {text}" + (f" near '{near}'" if near else ""))
+
+
+def _unsupported(text: str) -> InvalidQueryError:
+    return InvalidQueryError(f"operation is not supported: {text}")
+
+
+def _wrong(text: str) -> InvalidQueryError:
+    return InvalidQueryError(f"invalid expression: {text}")

@@ -12,7 +12,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from perdure.engine.journal import Summary
+from perdure.engine.journal import Page, Scope, Summary, page_token, read_page_token
 from perdure.engine.records import (
     ActivityChanged,
     AttemptEnded,
@@ -32,10 +32,7 @@ from perdure.engine.records import (
     RunRecords,
 )
 from perdure.engine.state import RUNNING
-from perdure.history.payloads import status_name
-from perdure.testing.list_filter import parse
-
-_GROUP_BY_STATUS = "group by executionstatus"
+from perdure.testing.list_filter import Filter, parse
 
 
 class MemoryJournal:
@@ -118,26 +115,25 @@ class MemoryJournal:
         run = self.runs.get(run_id)
         return copy.deepcopy(run) if run is not None else None
 
-    async def list_executions(
-        self, namespace: str, query: str, limit: int, after: tuple[int, str] | None
-    ) -> list[Summary]:
-        rows = sorted(self._matching(namespace, query), key=lambda row: (-row.start_time, row.run_id))
-        if after is not None:
-            rows = [row for row in rows if (-row.start_time, row.run_id) > (-after[0], after[1])]
-        return rows[:limit]
+    async def list_executions(self, scope: Scope, query: str, limit: int, after: bytes = b"") -> Page:
+        place = read_page_token(scope, query, after)
+        found = parse(query, scope)
+        rows = sorted(self._matching(scope, found), key=found.key)
+        if place is not None:
+            rows = [row for row in rows if found.key(row) > found.key_of(place)]
+        more = len(rows) >= limit and limit > 0
+        return Page(rows[:limit], page_token(scope, query, found.place(rows[limit - 1])) if more else b"")
 
-    async def count_executions(self, namespace: str, query: str) -> list[tuple[tuple[str, ...], int]]:
-        grouped = query.strip().lower().endswith(_GROUP_BY_STATUS)
-        plain = query.strip()[: -len(_GROUP_BY_STATUS)] if grouped else query
-        rows = self._matching(namespace, plain)
-        if not grouped:
+    async def count_executions(self, scope: Scope, query: str) -> list[tuple[tuple[str, ...], int]]:
+        found = parse(query, scope, counting=True)
+        rows = self._matching(scope, found)
+        if found.group is None:
             return [((), len(rows))]
-        return [((name,), count) for name, count in Counter(status_name(row.status) for row in rows).items()]
+        return [((name,), count) for name, count in sorted(Counter(found.group(row) for row in rows).items())]
 
-    def _matching(self, namespace: str, query: str) -> list[Summary]:
-        accepts = parse(query)
-        rows = [_summary(run) for run in self.runs.values() if run.started.namespace == namespace]
-        return [row for row in rows if accepts(row)]
+    def _matching(self, scope: Scope, found: Filter) -> list[Summary]:
+        rows = [_summary(run) for run in self.runs.values() if run.started.namespace == scope.namespace]
+        return [row for row in rows if found.accepts(row)]
 
     def _fold(self, record: Record) -> None:
         match record:

@@ -1,4 +1,4 @@
-"""Reading runs: describe, history, lists, counts. TEMPORAL.md, sections 1.2, 7.4 and 16."""
+"""Reading runs: describe, history. TEMPORAL.md, sections 1.2 and 7.4."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
-from temporalio.api.common.v1 import Payload, WorkflowExecution, WorkflowType
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import (
     HistoryEventFilterType,
     PendingActivityState,
@@ -26,25 +26,19 @@ from temporalio.api.workflow.v1 import (
     WorkflowExecutionInfo,
 )
 from temporalio.api.workflowservice.v1 import (
-    CountWorkflowExecutionsRequest,
-    CountWorkflowExecutionsResponse,
     DescribeWorkflowExecutionRequest,
     DescribeWorkflowExecutionResponse,
     GetWorkflowExecutionHistoryRequest,
     GetWorkflowExecutionHistoryResponse,
     GetWorkflowExecutionHistoryReverseRequest,
     GetWorkflowExecutionHistoryReverseResponse,
-    ListWorkflowExecutionsRequest,
-    ListWorkflowExecutionsResponse,
 )
 
 from perdure.engine import virtual_time
 from perdure.engine.errors import invalid
-from perdure.engine.journal import InvalidQueryError, Summary
 from perdure.engine.protos import SECOND, duration, from_duration, timestamp
 from perdure.engine.rpc.common import Handlers, find_run
 from perdure.engine.runs import Run
-from perdure.engine.starting import pin
 from perdure.engine.state import Activity, Execution
 from perdure.engine.workflow_tasks import virtual_events
 
@@ -305,80 +299,8 @@ async def get_workflow_execution_history_reverse(
     return response
 
 
-# --- lists
-
-
-async def list_workflow_executions(
-    engine: Engine, request: ListWorkflowExecutionsRequest, metadata: Mapping[str, str]
-) -> ListWorkflowExecutionsResponse:
-    size = min(max(request.page_size, 0) or engine.limits.visibility_page, engine.limits.visibility_page)
-    after = None
-    if request.next_page_token:
-        try:
-            start_time, run_id = json.loads(request.next_page_token)
-            after = (int(start_time), str(run_id))
-        except (ValueError, TypeError):
-            raise invalid("Invalid NextPageToken.") from None
-    try:
-        rows = await engine.journal.list_executions(request.namespace, request.query, size, after)
-    except InvalidQueryError as error:
-        raise invalid(f"invalid query: {error}") from None
-    response = ListWorkflowExecutionsResponse(executions=[_listed(row) for row in rows])
-    if len(rows) == size:
-        response.next_page_token = json.dumps([rows[-1].start_time, rows[-1].run_id]).encode()
-    return response
-
-
-def _listed(row: Summary) -> WorkflowExecutionInfo:
-    info = WorkflowExecutionInfo(
-        execution=WorkflowExecution(workflow_id=row.workflow_id, run_id=row.run_id),
-        type=WorkflowType(name=row.workflow_type),
-        start_time=timestamp(row.start_time),
-        execution_time=timestamp(row.execution_time),
-        status=row.status,  # type: ignore[arg-type]
-        history_length=row.history_length,
-        history_size_bytes=row.history_size_bytes,
-        task_queue=row.task_queue,
-        memo=row.memo,
-        search_attributes=row.search_attributes,
-        first_run_id=row.first_run_id,
-    )
-    if row.close_time is not None:
-        info.close_time.CopyFrom(timestamp(row.close_time))
-        info.execution_duration.CopyFrom(duration(max(0, row.close_time - row.start_time)))
-    if row.parent_workflow_id:
-        info.parent_execution.CopyFrom(
-            WorkflowExecution(workflow_id=row.parent_workflow_id, run_id=row.parent_run_id)
-        )
-    if row.version:
-        info.versioning_info.versioning_override.CopyFrom(pin(row.workflow_type, row.version))
-    return info
-
-
-async def count_workflow_executions(
-    engine: Engine, request: CountWorkflowExecutionsRequest, metadata: Mapping[str, str]
-) -> CountWorkflowExecutionsResponse:
-    try:
-        rows = await engine.journal.count_executions(request.namespace, request.query)
-    except InvalidQueryError as error:
-        raise invalid(f"invalid query: {error}") from None
-    response = CountWorkflowExecutionsResponse(count=sum(count for _, count in rows))
-    for values, count in rows:
-        if values:
-            group = response.groups.add(count=count)
-            group.group_values.extend(
-                Payload(
-                    metadata={"encoding": b"json/plain", "type": b"Keyword"}, data=json.dumps(value).encode()
-                )
-                for value in values
-            )
-    return response
-
-
 HANDLERS: Handlers = {
     "DescribeWorkflowExecution": describe_workflow_execution,
     "GetWorkflowExecutionHistory": get_workflow_execution_history,
     "GetWorkflowExecutionHistoryReverse": get_workflow_execution_history_reverse,
-    "ListWorkflowExecutions": list_workflow_executions,
-    "CountWorkflowExecutions": count_workflow_executions,
 }

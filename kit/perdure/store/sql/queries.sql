@@ -131,13 +131,3 @@ FROM journal.runs;
 -- name: count_runs
 -- How many runs there are; a WHERE clause is put after it.
 SELECT count(*) FROM journal.runs;
-
--- name: count_runs_by_status
--- The status of each run; a WHERE clause and the grouping are put after it.
-SELECT journal.status_name(status), count(*) FROM journal.runs;
-
--- name: attribute_sample
--- The newest search attributes that hold the given name.
-SELECT search_attributes FROM journal.runs
-WHERE namespace = $namespace AND json_exists(search_attributes_json, $path)
-ORDER BY seq DESC LIMIT 1;
