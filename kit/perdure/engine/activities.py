@@ -21,10 +21,13 @@ from temporalio.api.history.v1 import (
 )
 from temporalio.api.taskqueue.v1 import TaskQueue
 
-from perdure.engine.failures import activity_timeout, truncate
-from perdure.engine.protos import from_duration, optional_duration
+from perdure.engine import activity_options
+from perdure.engine.attempts import note
+from perdure.engine.closing import close_run
+from perdure.engine.failures import activity_timeout
+from perdure.engine.protos import duration, from_duration
 from perdure.engine.records import AttemptEnded, AttemptStarted, Heartbeat
-from perdure.engine.retries import Retry, fill_policy, next_retry
+from perdure.engine.retries import Retry, fill_policy, is_retryable, next_retry
 from perdure.engine.state import Activity, Execution
 from perdure.engine.turn import OfferActivity, Turn
 from perdure.engine.workflow_tasks import deliver
@@ -39,20 +42,13 @@ def normalised(
     ex: Execution, command: ScheduleActivityTaskCommandAttributes, completed_id: int
 ) -> ActivityTaskScheduledEventAttributes:
     """The scheduled event's attributes: timeouts completed by Temporal's rules (8.1), retry policy filled."""
-    run = from_duration(ex.started.workflow_run_timeout)
-    to_close = from_duration(command.schedule_to_close_timeout)
-    to_start = from_duration(command.schedule_to_start_timeout)
-    running = from_duration(command.start_to_close_timeout)
-    heartbeat = from_duration(command.heartbeat_timeout)
-    if to_close:
-        to_start = min(to_start or to_close, to_close)
-        running = min(running or to_close, to_close)
-    else:
-        to_close = run
-        to_start = to_start or run
-    if run:
-        to_close, to_start, running = (min(t, run) for t in (to_close, to_start, running))
-    heartbeat = min(heartbeat, running)
+    timeouts = activity_options.complete(
+        from_duration(command.schedule_to_close_timeout),
+        from_duration(command.schedule_to_start_timeout),
+        from_duration(command.start_to_close_timeout),
+        from_duration(command.heartbeat_timeout),
+        from_duration(ex.started.workflow_run_timeout),
+    )
     return ActivityTaskScheduledEventAttributes(
         activity_id=command.activity_id,
         activity_type=command.activity_type,
@@ -61,10 +57,10 @@ def normalised(
         ),
         header=command.header if command.HasField("header") else None,
         input=command.input if command.HasField("input") else None,
-        schedule_to_close_timeout=optional_duration(to_close),
-        schedule_to_start_timeout=optional_duration(to_start),
-        start_to_close_timeout=optional_duration(running),
-        heartbeat_timeout=optional_duration(heartbeat),
+        schedule_to_close_timeout=duration(timeouts.to_close),
+        schedule_to_start_timeout=duration(timeouts.to_start),
+        start_to_close_timeout=duration(timeouts.running),
+        heartbeat_timeout=duration(timeouts.heartbeat),
         workflow_task_completed_event_id=completed_id,
         retry_policy=fill_policy(command.retry_policy),
         use_workflow_build_id=command.use_workflow_build_id,
@@ -80,20 +76,17 @@ def offer(turn: Turn, activity: Activity) -> None:
 
 def start_attempt(turn: Turn, activity: Activity, identity: str, process: str) -> None:
     """A worker takes the current attempt. No event: see the module's head."""
-    activity.started_time = turn.now
-    activity.identity, activity.process = identity, process
-    activity.heartbeat_time = 0
-    turn.records.append(
-        AttemptStarted(
-            turn.ex.run_id,
-            activity.scheduled_id,
-            activity.attempt,
-            activity.due_time,
-            turn.now,
-            identity,
-            process,
-        )
+    start = AttemptStarted(
+        turn.ex.run_id,
+        activity.scheduled_id,
+        activity.attempt,
+        activity.due_time,
+        turn.now,
+        identity,
+        process,
     )
+    turn.records.append(start)
+    note(activity, start)
 
 
 def complete_activity(turn: Turn, activity: Activity, result: Payloads | None, identity: str) -> None:
@@ -105,7 +98,7 @@ def fail_activity(turn: Turn, activity: Activity, failure: Failure, identity: st
     """The attempt failed: the next one is due after the back-off, or the activity has failed for good."""
     retry = _retry_after(turn, activity, failure)
     if retry.delay is not None:
-        _retry(turn, activity, "failed", failure, turn.now + retry.delay)
+        _retry(turn, activity, "failed", failure, retry.delay)
         return
     _end_attempt(turn, activity, "failed", failure)
     _close(
@@ -147,38 +140,45 @@ def _end_without_answer(
     else:
         retry = _retry_after(turn, activity, failure)
     if retry.delay is not None:
-        _retry(turn, activity, outcome, failure, turn.now + (retry.delay if delay is None else delay))
+        _retry(turn, activity, outcome, failure, retry.delay if delay is None else delay)
         return
+    cause = activity.last_failure
     if activity.started:
         _end_attempt(turn, activity, outcome, failure)
-    if retry.state == RetryState.RETRY_STATE_TIMEOUT and kind in (_START_TO_CLOSE, _HEARTBEAT):
+    if retry.state == RetryState.RETRY_STATE_TIMEOUT and kind != _SCHEDULE_TO_START:
         failure = activity_timeout(
             _SCHEDULE_TO_CLOSE,
             message="Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying",
             heartbeat_details=activity.heartbeat_details,
-            cause=failure,
+            cause=cause,
         )
     _close(turn, activity, ActivityTaskTimedOutEventAttributes(failure=failure, retry_state=retry.state))
 
 
 def _retry_after(turn: Turn, activity: Activity, failure: Failure) -> Retry:
+    """Whether another attempt follows, in the order of 8.3. A paused activity keeps its next attempt, even one too many."""
+    if activity.standalone and activity.reset:
+        return Retry(0, RetryState.RETRY_STATE_IN_PROGRESS)
     if activity.cancel_requested_id:
         return Retry(None, RetryState.RETRY_STATE_CANCEL_REQUESTED)
+    if activity.paused is not None and not activity.standalone:
+        if is_retryable(failure, activity.policy.non_retryable_error_types):
+            return Retry(0, RetryState.RETRY_STATE_IN_PROGRESS)
+        return Retry(None, RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE)
     return next_retry(activity.policy, activity.attempt, failure, turn.now, activity.expiration)
 
 
-def _retry(turn: Turn, activity: Activity, outcome: str, failure: Failure, due: int) -> None:
-    _end_attempt(turn, activity, outcome, failure, due)
-    activity.attempt += 1
-    activity.due_time = due
-    activity.last_identity = activity.identity
-    activity.last_failure = truncate(failure, turn.limits.failure_kept)
-    activity.last_ended_time = turn.now
-    activity.started_time = 0
-    activity.identity = activity.process = ""
-    activity.offered = False
+def _retry(turn: Turn, activity: Activity, outcome: str, failure: Failure, delay: int) -> None:
+    """The attempt is over, another follows after `delay`; one of a paused activity when an operator says so."""
+    waits = activity.paused is not None and not activity.standalone
+    note(activity, _end_attempt(turn, activity, outcome, failure, None if waits else turn.now + delay))
     activity.stamp = turn.ex.new_stamp()
-    if due <= turn.now:
+    offer_when_due(turn, activity)
+
+
+def offer_when_due(turn: Turn, activity: Activity) -> None:
+    """Offers the current attempt at once if it may start; a timer does it otherwise."""
+    if activity.paused is None and activity.due_time <= turn.now:
         offer(turn, activity)
 
 
@@ -188,22 +188,25 @@ def _end_attempt(
     outcome: str,
     failure: Failure | None = None,
     next_attempt_time: int | None = None,
-) -> None:
-    turn.records.append(
-        AttemptEnded(
-            turn.ex.run_id,
-            activity.scheduled_id,
-            activity.attempt,
-            turn.now,
-            outcome,
-            failure,
-            next_attempt_time,
-        )
+) -> AttemptEnded:
+    end = AttemptEnded(
+        turn.ex.run_id,
+        activity.scheduled_id,
+        activity.attempt,
+        turn.now,
+        outcome,
+        failure,
+        next_attempt_time,
     )
+    turn.records.append(end)
+    return end
 
 
 def _close(turn: Turn, activity: Activity, closing: Message) -> None:
-    """Started (if the last attempt was) and the closing event, in a row; buffered together while a workflow task is started."""
+    """Started (if the last attempt was) and the closing event, in a row; buffered together while a workflow task is started.
+
+    A standalone activity's run is closed with them.
+    """
     closing.scheduled_event_id = activity.scheduled_id  # type: ignore[attr-defined]
     events = [turn.event(closing)]
     if activity.started:
@@ -215,10 +218,16 @@ def _close(turn: Turn, activity: Activity, closing: Message) -> None:
             last_failure=activity.last_failure,
         )
         events.insert(0, turn.event(started, when=activity.started_time))
-    deliver(turn, *events)
+    if activity.standalone:
+        if activity.started:
+            closing.started_event_id = turn.ex.next_event_id  # type: ignore[attr-defined]
+            turn.append(events[0])
+        close_run(turn, closing)
+    else:
+        deliver(turn, *events)
 
 
-def request_cancel(turn: Turn, activity: Activity) -> None:
+def request_cancel(turn: Turn, activity: Activity, identity: str = "") -> None:
     """After the CancelRequested event: an activity that is not started is canceled at once."""
     if activity.started:
         return
@@ -230,6 +239,7 @@ def request_cancel(turn: Turn, activity: Activity) -> None:
             details=details,
             latest_cancel_requested_event_id=activity.cancel_requested_id,
             scheduled_event_id=activity.scheduled_id,
+            identity=identity,
         ),
     )
 
@@ -249,17 +259,26 @@ def cancel_activity(turn: Turn, activity: Activity, details: Payloads | None, id
 
 
 def heartbeat(turn: Turn, activity: Activity, details: Payloads | None) -> None:
-    activity.heartbeat_time = turn.now
-    activity.heartbeat_details = details
-    turn.records.append(Heartbeat(turn.ex.run_id, activity.scheduled_id, activity.attempt, turn.now, details))
+    beat = Heartbeat(
+        turn.ex.run_id, activity.scheduled_id, activity.attempt, turn.now, details, activity.heartbeats + 1
+    )
+    turn.records.append(beat)
+    note(activity, beat)
 
 
 def deadline(activity: Activity) -> tuple[int, TimeoutType.ValueType | None] | None:
-    """The activity's next timer: when, and which timeout; None as the timeout means that the next attempt becomes due."""
+    """The activity's next timer: when, and which timeout; None as the timeout means that the next attempt becomes due.
+
+    One that is paused has no timers, not even while its attempt still runs; a standalone one keeps those that its end hangs on.
+    """
     timers: list[tuple[int, TimeoutType.ValueType | None]] = []
+    if activity.paused is not None and not activity.standalone:
+        return None
     if activity.expiration is not None:
         timers.append((activity.expiration, _SCHEDULE_TO_CLOSE))
     if not activity.started:
+        if activity.paused is not None:
+            return timers[0] if timers else None
         if not activity.offered:
             timers.append((activity.due_time, None))
         if limit := from_duration(activity.attributes.schedule_to_start_timeout):

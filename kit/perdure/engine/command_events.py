@@ -77,7 +77,7 @@ def _cancel_activity(c: Completion, command: Command) -> None:
         command=command,
     )
     if activity := c.turn.ex.activities.get(scheduled):
-        activities.request_cancel(c.turn, activity)
+        activities.request_cancel(c.turn, activity, c.identity)
 
 
 def _start_timer(c: Completion, command: Command) -> None:

@@ -46,10 +46,7 @@ def application(message: str, type: str, *, non_retryable: bool = False) -> Fail
 
 def server(message: str, *, non_retryable: bool = False, cause: Failure | None = None) -> Failure:
     return Failure(
-        message=message,
-        source="Server",
-        server_failure_info=ServerFailureInfo(non_retryable=non_retryable),
-        cause=cause,
+        message=message, server_failure_info=ServerFailureInfo(non_retryable=non_retryable), cause=cause
     )
 
 
@@ -73,15 +70,33 @@ def run_timeout() -> Failure:
 
 
 def truncate(failure: Failure, limit: int) -> Failure:
-    """A failure small enough to keep in state between attempts: a server failure with the head of the text, as Temporal makes."""
+    """A failure small enough to keep in state between attempts: one of the server's own, with the head of the original as its cause."""
     if failure.ByteSize() <= limit:
         return failure
-    text = failure.message.encode()[: limit // 2].decode(errors="ignore")
-    short = server(text)
-    short.stack_trace = failure.stack_trace[: limit // 4]
+    return server("Failure exceeds size limit.", cause=head(failure, limit))
+
+
+def head(failure: Failure, size: int, depth: int = 20) -> Failure:
+    """The beginning of a failure's texts, and of its causes', that fits into about `size` bytes; the error's type goes first."""
+    short, room = Failure(), size
+
+    def cut(text: str) -> str:
+        nonlocal room
+        kept = text.encode()[: max(room, 0)].decode(errors="ignore")
+        room -= len(kept.encode()) + (4 if kept else 0)
+        return kept
+
     if failure.HasField("application_failure_info"):
-        # the type stays readable, so that what is shown while retrying names the error
-        short.ClearField("server_failure_info")
-        short.application_failure_info.type = failure.application_failure_info.type
-        short.application_failure_info.non_retryable = failure.application_failure_info.non_retryable
+        info = failure.application_failure_info
+        short.application_failure_info.non_retryable = info.non_retryable
+        short.application_failure_info.type = cut(info.type)
+        room -= 8
+    elif failure.HasField("server_failure_info"):
+        short.server_failure_info.non_retryable = failure.server_failure_info.non_retryable
+        room -= 4
+    short.source = cut(failure.source)
+    short.message = cut(failure.message)
+    short.stack_trace = cut(failure.stack_trace)
+    if failure.HasField("cause") and room > 4 and depth:
+        short.cause.CopyFrom(head(failure.cause, room - 4, depth - 1))
     return short

@@ -175,8 +175,15 @@ def _task_timed_out(ex: Execution, event: HistoryEvent) -> None:
 def _activity_scheduled(ex: Execution, event: HistoryEvent) -> None:
     attributes = event.activity_task_scheduled_event_attributes
     when = from_timestamp(event.event_time)
-    ex.activities[event.event_id] = Activity(event.event_id, attributes, when, when, stamp=ex.new_stamp())
+    activity = Activity(event.event_id, attributes, when, when, attributes, stamp=ex.new_stamp())
+    ex.activities[event.event_id] = activity
     ex.activity_ids[attributes.activity_id] = event.event_id
+    if ex.division:
+        ex.activity = activity
+        activity.standalone = True
+        activity.start_delay = from_duration(ex.started.first_workflow_task_backoff)
+        activity.original_start_delay = activity.start_delay
+        activity.due_time = when + activity.start_delay
 
 
 @_on(EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
@@ -186,30 +193,41 @@ def _activity_cancel_requested(ex: Execution, event: HistoryEvent) -> None:
         activity.cancel_requested_id = event.event_id
 
 
-def _end_activity(ex: Execution, scheduled_id: int) -> None:
+_STANDALONE_END = {  # how the run of a standalone activity ends with its only activity
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED,
+}
+
+
+def _end_activity(ex: Execution, event: HistoryEvent, scheduled_id: int) -> None:
     activity = ex.activities.pop(scheduled_id, None)
     if activity is not None and ex.activity_ids.get(activity.id) == scheduled_id:
         del ex.activity_ids[activity.id]
+    if ex.division:
+        ex.status = _STANDALONE_END[event.event_type]
+        ex.close_time = from_timestamp(event.event_time)
 
 
 @_on(EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED)
 def _activity_completed(ex: Execution, event: HistoryEvent) -> None:
-    _end_activity(ex, event.activity_task_completed_event_attributes.scheduled_event_id)
+    _end_activity(ex, event, event.activity_task_completed_event_attributes.scheduled_event_id)
 
 
 @_on(EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED)
 def _activity_failed(ex: Execution, event: HistoryEvent) -> None:
-    _end_activity(ex, event.activity_task_failed_event_attributes.scheduled_event_id)
+    _end_activity(ex, event, event.activity_task_failed_event_attributes.scheduled_event_id)
 
 
 @_on(EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT)
 def _activity_timed_out(ex: Execution, event: HistoryEvent) -> None:
-    _end_activity(ex, event.activity_task_timed_out_event_attributes.scheduled_event_id)
+    _end_activity(ex, event, event.activity_task_timed_out_event_attributes.scheduled_event_id)
 
 
 @_on(EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED)
 def _activity_canceled(ex: Execution, event: HistoryEvent) -> None:
-    _end_activity(ex, event.activity_task_canceled_event_attributes.scheduled_event_id)
+    _end_activity(ex, event, event.activity_task_canceled_event_attributes.scheduled_event_id)
 
 
 # --- timers

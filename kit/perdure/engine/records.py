@@ -135,12 +135,21 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class ActivityChanged:
-    """An operator paused, resumed, reset or changed a pending activity; `info` is its whole state afterwards."""
+    """An operator did something to a pending activity; `info` is its whole state afterwards.
+
+    `action`: pause, unpause, reset, update_options, and for standalone activities cancel, terminate. `deferred`: what waits for the
+    end of the running attempt, words of "reset clear_heartbeat restore_options".
+    """
 
     run_id: str
     scheduled_event_id: int
     time: int
     info: PendingActivityInfo
+    action: str = ""
+    identity: str = ""
+    reason: str = ""
+    request_id: str = ""
+    deferred: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +159,7 @@ class Heartbeat:
     attempt: int
     time: int
     details: Payloads | None
+    total: int = 0  # heartbeats of the activity so far, this one included
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +226,9 @@ Record: TypeAlias = (
 )
 
 
+ActivityStep: TypeAlias = AttemptStarted | AttemptEnded | Heartbeat | ActivityChanged
+
+
 @dataclass(slots=True)
 class RunRecords:
     """All records of one run, in order: what recovery folds and what histories and timelines are drawn from."""
@@ -229,4 +242,6 @@ class RunRecords:
     changed: ExecutionChanged | None = None  # the last one
     closed: ExecutionClosed | None = None
     activity_changes: list[ActivityChanged] = field(default_factory=list)  # in order
+    # the attempts' starts and ends, the last heartbeats and the operators' changes, in the order in which they happened
+    activity_steps: list[ActivityStep] = field(default_factory=list)
     reset: ExecutionReset | None = None  # the last one

@@ -32,30 +32,26 @@ def fill_policy(policy: RetryPolicy) -> RetryPolicy:
     return filled
 
 
-def check_policy(policy: RetryPolicy) -> None:
-    """Raises INVALID_ARGUMENT for a policy that the server would refuse."""
-    if policy.maximum_attempts == 1:  # nothing is ever tried again: the rest does not matter
-        return
+def check_policy(policy: RetryPolicy, *, filled: bool = False) -> None:
+    """Raises INVALID_ARGUMENT for a policy that the server would refuse. `filled`: no field stands for its default any more."""
+    if policy.maximum_attempts == 1:
+        return  # there is no retry: the rest does not matter
     initial = from_duration(policy.initial_interval)
     maximum = from_duration(policy.maximum_interval)
     if initial < 0:
         raise invalid("invalid InitialInterval set on retry policy: negative duration")
-    if policy.backoff_coefficient and policy.backoff_coefficient < 1:
+    if policy.backoff_coefficient < 1 and (policy.backoff_coefficient or filled):
         raise invalid("BackoffCoefficient cannot be less than 1 on retry policy.")
     if maximum < 0:
         raise invalid("invalid MaximumInterval set on retry policy: negative duration")
-    if maximum and initial and maximum < initial:
+    if maximum and maximum < (initial or (0 if filled else DEFAULT_INITIAL)):
         raise invalid("MaximumInterval cannot be less than InitialInterval on retry policy.")
     if policy.maximum_attempts < 0:
         raise invalid("MaximumAttempts cannot be negative on retry policy.")
     for name in policy.non_retryable_error_types:
-        if name.startswith("TemporalTimeout:") and name.removeprefix("TemporalTimeout:") not in (
-            "StartToClose",
-            "ScheduleToStart",
-            "ScheduleToClose",
-            "Heartbeat",
-        ):
-            raise invalid(f"Invalid timeout type value: {name.removeprefix('TemporalTimeout:')}.")
+        kind = name.removeprefix("TemporalTimeout:")
+        if name != kind and kind not in ("StartToClose", "ScheduleToStart", "ScheduleToClose", "Heartbeat"):
+            raise invalid(f"Invalid timeout type value: {kind}.")
 
 
 def is_retryable(failure: Failure, non_retryable_types: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from perdure.engine.checks import check_named, check_request
 from perdure.engine.errors import Code, ServiceError
 from perdure.engine.rpc import (
+    activity_operators,
     activity_worker,
     executions,
     info,
@@ -48,6 +49,7 @@ HANDLERS: Handlers = {
     **workflow_worker.HANDLERS,
     **activity_worker.HANDLERS,
     **task_queues.HANDLERS,
+    **activity_operators.HANDLERS,
 }
 
 

@@ -66,14 +66,28 @@ class WorkflowTask:
         return self.started_id != 0
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused an activity, and why."""
+
+    time: int
+    identity: str = ""
+    reason: str = ""
+
+
 @dataclass(slots=True)
 class Activity:
-    """A pending activity. The attempt counts from 1; `due_time` is when the current attempt may start."""
+    """A pending activity. The attempt counts from 1; `due_time` is when the current attempt may start.
+
+    `attributes` are the options that count now; where an operator changed them they are a copy, and the scheduled event keeps the
+    original ones. A request that meets a running attempt (reset) is carried out when that attempt ends.
+    """
 
     scheduled_id: int
     attributes: ActivityTaskScheduledEventAttributes
     scheduled_time: int
     due_time: int
+    original: ActivityTaskScheduledEventAttributes
     attempt: int = 1
     started_time: int = 0  # 0 while the current attempt is not started
     identity: str = ""
@@ -86,10 +100,27 @@ class Activity:
     cancel_requested_id: int = 0
     offered: bool = False  # the current attempt lies in its task queue
     stamp: int = 0
+    heartbeats: int = 0  # of all attempts
+    paused: Pause | None = None
+    reset: bool = False  # a reset was asked for while the attempt runs: it is told so with its next heartbeat
+    clear_heartbeat: bool = False  # with that reset the heartbeat's details go
+    restore_options: bool = (
+        False  # likewise the operator's options (standalone activities; others get them back at once)
+    )
+    request_ids: dict[str, str] = field(default_factory=dict)  # of the last request of each operator's action
+    standalone: bool = False  # it has no workflow: its run is its own
+    start_delay: int = 0  # of a standalone activity
+    original_start_delay: int = 0
+    first_started_time: int = 0  # of the first attempt ever
+    last_started_time: int = 0  # of the last attempt, running or not
 
     @property
     def id(self) -> str:
         return self.attributes.activity_id
+
+    @property
+    def type(self) -> str:
+        return self.attributes.activity_type.name
 
     @property
     def policy(self) -> RetryPolicy:
@@ -103,7 +134,7 @@ class Activity:
     def expiration(self) -> int | None:
         """When schedule-to-close runs out."""
         limit = from_duration(self.attributes.schedule_to_close_timeout)
-        return self.scheduled_time + limit if limit else None
+        return self.scheduled_time + self.start_delay + limit if limit else None
 
 
 @dataclass(slots=True)
@@ -200,6 +231,7 @@ class Execution:
     sticky_timeout: int = 0
     stamp: int = 0
 
+    activity: Activity | None = None  # of a standalone activity: the run's only one, kept when it has ended
     activities: dict[int, Activity] = field(default_factory=dict)
     activity_ids: dict[str, int] = field(default_factory=dict)
     timers: dict[str, Timer] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from temporalio.api.workflow.v1 import PendingActivityInfo
 from perdure.engine.journal import Place, Summary
 from perdure.engine.records import (
     ActivityChanged,
+    ActivityStep,
     AttemptEnded,
     AttemptStarted,
     Definition,
@@ -82,21 +83,39 @@ def _runs(cursor: DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecord
         runs[run_id].events.append(HistoryEvent.FromString(event))
     for run_id, buffer_seq, event in rows(cursor, "buffered_of", wanted):
         runs[run_id].buffered.append(EventBuffered(run_id, buffer_seq, HistoryEvent.FromString(event)))
-    for row in rows(cursor, "attempt_starts_of", wanted):
-        runs[row[0]].attempt_starts.append(AttemptStarted(*row))
-    for row in rows(cursor, "attempt_ends_of", wanted):
-        runs[row[0]].attempt_ends.append(AttemptEnded(*_parsed(row, {5: Failure})))
-    for row in rows(cursor, "heartbeats_of", wanted):
-        runs[row[0]].heartbeats.append(Heartbeat(*_parsed(row, {-1: Payloads})))
+    _activity_steps(cursor, wanted, runs)
     for row in rows(cursor, "changes_of", wanted):
         runs[row[0]].changed = ExecutionChanged(*_parsed(row, {-3: Memo, -2: SearchAttributes}))
     for row in rows(cursor, "closes_of", wanted):
         runs[row[0]].closed = ExecutionClosed(*row)
     for row in rows(cursor, "resets_of", wanted):
         runs[row[0]].reset = ExecutionReset(*row)
-    for row in rows(cursor, "activity_changes_of", wanted):
-        runs[row[0]].activity_changes.append(ActivityChanged(*_parsed(row, {-1: PendingActivityInfo})))
     return runs
+
+
+def _activity_steps(
+    cursor: DuckDBPyConnection, wanted: dict[str, list[str]], runs: dict[str, RunRecords]
+) -> None:
+    """What happened to the runs' activities: by kind, and all in the order in which it happened."""
+    steps: list[tuple[int, ActivityStep]] = []
+    for *row, seq in rows(cursor, "attempt_starts_of", wanted):
+        start = AttemptStarted(*row)
+        runs[start.run_id].attempt_starts.append(start)
+        steps.append((seq, start))
+    for *row, seq in rows(cursor, "attempt_ends_of", wanted):
+        end = AttemptEnded(*_parsed(tuple(row), {5: Failure}))
+        runs[end.run_id].attempt_ends.append(end)
+        steps.append((seq, end))
+    for *row, seq in rows(cursor, "heartbeats_of", wanted):
+        beat = Heartbeat(*_parsed(tuple(row), {4: Payloads}))
+        runs[beat.run_id].heartbeats.append(beat)
+        steps.append((seq, beat))
+    for *row, seq in rows(cursor, "activity_changes_of", wanted):
+        change = ActivityChanged(*_parsed(tuple(row), {3: PendingActivityInfo}))
+        runs[change.run_id].activity_changes.append(change)
+        steps.append((seq, change))
+    for _, step in sorted(steps, key=lambda s: s[0]):
+        runs[step.run_id].activity_steps.append(step)
 
 
 def definitions(cursor: DuckDBPyConnection) -> list[Definition]:

@@ -263,7 +263,10 @@ def execution_reset_row(seq: int, r: ExecutionReset) -> Row:
 
 
 def activity_change_row(seq: int, r: ActivityChanged) -> Row:
-    return (seq, r.run_id, r.scheduled_event_id, r.time, _bytes(r.info))
+    return (
+        *(seq, r.run_id, r.scheduled_event_id, r.time, r.action, r.identity, _text(r.reason), r.request_id),
+        *(r.deferred, r.info.paused, _bytes(r.info)),
+    )
 
 
 def kept_row(seq: int, r: Kept) -> Row:
@@ -307,7 +310,7 @@ def attempt_end_row(seq: int, r: AttemptEnded) -> Row:
 def heartbeat_row(seq: int, r: Heartbeat) -> Row:
     body = _bytes(r.details)
     places = None if r.details is None or body is None else payloads_at(body, r.details.payloads)
-    return (seq, r.run_id, r.scheduled_event_id, r.attempt, r.time, places, body)
+    return (seq, r.run_id, r.scheduled_event_id, r.attempt, r.time, places, body, r.total)
 
 
 def definition_row(seq: int, r: Definition) -> Row:

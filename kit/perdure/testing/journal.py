@@ -165,12 +165,19 @@ def fold(run: RunRecords, record: Record) -> None:
             run.buffered.append(record)
         case AttemptStarted():
             run.attempt_starts.append(record)
+            run.activity_steps.append(record)
         case AttemptEnded():
             run.attempt_ends.append(record)
+            run.activity_steps.append(record)
         case Heartbeat(scheduled_event_id=activity):
             run.heartbeats = [beat for beat in run.heartbeats if beat.scheduled_event_id != activity] + [
                 record
             ]
+            run.activity_steps = [
+                step
+                for step in run.activity_steps
+                if not (isinstance(step, Heartbeat) and step.scheduled_event_id == activity)
+            ] + [record]
         case ExecutionChanged():
             run.changed = record
         case ExecutionClosed():
@@ -179,6 +186,7 @@ def fold(run: RunRecords, record: Record) -> None:
             run.reset = record
         case ActivityChanged():
             run.activity_changes.append(record)
+            run.activity_steps.append(record)
         case ExecutionStarted() | ExecutionDeleted() | Kept() | Definition() | Output():
             raise ValueError(f"{type(record).__name__} is not one of a run's later records.")
 

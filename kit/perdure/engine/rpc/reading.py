@@ -6,18 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import (
     HistoryEventFilterType,
-    PendingActivityState,
     PendingWorkflowTaskState,
     TaskQueueKind,
 )
 from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import (
-    PendingActivityInfo,
     PendingChildExecutionInfo,
     PendingWorkflowTaskInfo,
     ResetPoints,
@@ -34,12 +31,12 @@ from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryReverseResponse,
 )
 
-from perdure.engine import virtual_time
+from perdure.engine import attempts, virtual_time
 from perdure.engine.errors import invalid
 from perdure.engine.protos import SECOND, duration, from_duration, timestamp
 from perdure.engine.rpc.common import Handlers, find_run
 from perdure.engine.runs import Run
-from perdure.engine.state import Activity, Execution
+from perdure.engine.state import Execution
 from perdure.engine.workflow_tasks import virtual_events
 
 if TYPE_CHECKING:
@@ -65,7 +62,8 @@ async def describe_workflow_execution(
     if (skipping := virtual_time.info(ex, engine.turn(run).now)) is not None:
         response.workflow_extended_info.time_skipping_info.CopyFrom(skipping)
     if ex.open:
-        response.pending_activities.extend(_pending_activity(a) for a in ex.activities.values())
+        now = engine.turn(run).now
+        response.pending_activities.extend(attempts.describe(a, now) for a in ex.activities.values())
         response.pending_children.extend(
             PendingChildExecutionInfo(
                 workflow_id=child.attributes.workflow_id,
@@ -140,44 +138,6 @@ def _extended(ex: Execution) -> WorkflowExecutionExtendedInfo:
     info.request_id_infos[ex.start_request_id].event_id = 1
     for request_id, event_id in ex.attached_request_ids.items():
         info.request_id_infos[request_id].event_id = event_id
-    return info
-
-
-def _pending_activity(activity: Activity) -> PendingActivityInfo:
-    attributes = activity.attributes
-    if activity.started and activity.cancel_requested_id:
-        state = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
-    elif activity.started:
-        state = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-    else:
-        state = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
-    info = PendingActivityInfo(
-        activity_id=activity.id,
-        activity_type=attributes.activity_type,
-        state=state,
-        attempt=activity.attempt,
-        maximum_attempts=activity.policy.maximum_attempts,
-        scheduled_time=timestamp(activity.due_time),
-        last_worker_identity=activity.identity or activity.last_identity,
-        heartbeat_details=activity.heartbeat_details,
-        last_failure=activity.last_failure,
-    )
-    if activity.expiration is not None:
-        info.expiration_time.CopyFrom(timestamp(activity.expiration))
-    if activity.started:
-        info.last_started_time.CopyFrom(timestamp(activity.started_time))
-    elif activity.attempt > 1:
-        info.next_attempt_schedule_time.CopyFrom(timestamp(activity.due_time))
-        pause = max(0, activity.due_time - activity.last_ended_time)
-        info.current_retry_interval.CopyFrom(duration(pause))
-    if activity.heartbeat_time:
-        info.last_heartbeat_time.CopyFrom(timestamp(activity.heartbeat_time))
-    if activity.last_ended_time:
-        info.last_attempt_complete_time.CopyFrom(timestamp(activity.last_ended_time))
-    options: dict[str, Message] = {field.name: value for field, value in attributes.ListFields()}
-    for name in info.activity_options.DESCRIPTOR.fields_by_name:
-        if name in options:
-            getattr(info.activity_options, name).CopyFrom(options[name])
     return info
 
 

@@ -73,8 +73,12 @@ CREATE TABLE journal.attempt_ends (
 );
 
 -- name: create_activity_changes
--- What operators did to pending activities (ActivityChanged); `info` is a temporal.api.workflow.v1.PendingActivityInfo.
-CREATE TABLE journal.activity_changes (seq BIGINT, run_id VARCHAR, scheduled_event_id BIGINT, time_ns BIGINT, info BLOB);
+-- What operators did to pending activities (ActivityChanged); `info` is a temporal.api.workflow.v1.PendingActivityInfo, and `paused` is its
+-- field of that name.
+CREATE TABLE journal.activity_changes (
+    seq BIGINT, run_id VARCHAR, scheduled_event_id BIGINT, time_ns BIGINT, action VARCHAR, identity VARCHAR, reason VARCHAR,
+    request_id VARCHAR, deferred VARCHAR, paused BOOLEAN, info BLOB
+);
 
 -- name: create_kept
 -- Documents that are not runs (Kept): the last of (kind, namespace, id) counts, a NULL body means that it is gone.
@@ -83,7 +87,8 @@ CREATE TABLE journal.kept (seq BIGINT, kind VARCHAR, namespace VARCHAR, id VARCH
 -- name: create_heartbeats
 -- Heartbeats of attempts (Heartbeat), with the details that the next attempt is given.
 CREATE TABLE journal.heartbeats (
-    seq BIGINT, run_id VARCHAR, scheduled_event_id BIGINT, attempt BIGINT, time_ns BIGINT, payloads_at INTEGER[], details BLOB
+    seq BIGINT, run_id VARCHAR, scheduled_event_id BIGINT, attempt BIGINT, time_ns BIGINT, payloads_at INTEGER[], details BLOB,
+    total BIGINT
 );
 
 -- name: create_definitions

@@ -67,7 +67,7 @@ QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY seq DESC) = 1;
 
 -- name: activity_changes_of
 -- The ActivityChanged records of the given runs.
-SELECT run_id, scheduled_event_id, time_ns, info
+SELECT run_id, scheduled_event_id, time_ns, info, action, identity, reason, request_id, deferred, seq
 FROM journal.activity_changes WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
 
 -- name: all_kept
@@ -94,17 +94,17 @@ ORDER BY b.seq;
 
 -- name: attempt_starts_of
 -- The AttemptStarted records of the given runs.
-SELECT run_id, scheduled_event_id, attempt, scheduled_time_ns, started_time_ns, identity, process
+SELECT run_id, scheduled_event_id, attempt, scheduled_time_ns, started_time_ns, identity, process, seq
 FROM journal.attempt_starts WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
 
 -- name: attempt_ends_of
 -- The AttemptEnded records of the given runs.
-SELECT run_id, scheduled_event_id, attempt, ended_time_ns, outcome, failure, next_attempt_time_ns
+SELECT run_id, scheduled_event_id, attempt, ended_time_ns, outcome, failure, next_attempt_time_ns, seq
 FROM journal.attempt_ends WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
 
 -- name: heartbeats_of
 -- The last heartbeat of each activity of the given runs.
-SELECT run_id, scheduled_event_id, attempt, time_ns, details
+SELECT run_id, scheduled_event_id, attempt, time_ns, details, total, seq
 FROM journal.heartbeats WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[]))
 QUALIFY row_number() OVER (PARTITION BY run_id, scheduled_event_id ORDER BY seq DESC) = 1
 ORDER BY seq;
