@@ -94,9 +94,9 @@ def complete_activity(turn: Turn, activity: Activity, result: Payloads | None, i
     _close(turn, activity, ActivityTaskCompletedEventAttributes(result=result, identity=identity))
 
 
-def fail_activity(turn: Turn, activity: Activity, failure: Failure, identity: str) -> None:
+def fail_activity(turn: Turn, activity: Activity, failure: Failure | None, identity: str) -> None:
     """The attempt failed: the next one is due after the back-off, or the activity has failed for good."""
-    retry = _retry_after(turn, activity, failure)
+    retry = _retry_after(turn, activity, failure or Failure())
     if retry.delay is not None:
         _retry(turn, activity, "failed", failure, retry.delay)
         return
@@ -168,7 +168,7 @@ def _retry_after(turn: Turn, activity: Activity, failure: Failure) -> Retry:
     return next_retry(activity.policy, activity.attempt, failure, turn.now, activity.expiration)
 
 
-def _retry(turn: Turn, activity: Activity, outcome: str, failure: Failure, delay: int) -> None:
+def _retry(turn: Turn, activity: Activity, outcome: str, failure: Failure | None, delay: int) -> None:
     """The attempt is over, another follows after `delay`; one of a paused activity when an operator says so."""
     waits = activity.paused is not None and not activity.standalone
     note(activity, _end_attempt(turn, activity, outcome, failure, None if waits else turn.now + delay))
@@ -266,6 +266,16 @@ def heartbeat(turn: Turn, activity: Activity, details: Payloads | None) -> None:
     note(activity, beat)
 
 
+def heartbeat_flags(activity: Activity) -> dict[str, bool]:
+    """What a heartbeat tells the worker. A standalone activity says one thing at a time: cancel, reset, pause."""
+    cancel = bool(activity.cancel_requested_id)
+    reset, paused = activity.reset, activity.paused is not None
+    if activity.standalone:
+        reset = reset and not cancel
+        paused = paused and not cancel and not reset
+    return {"cancel_requested": cancel, "activity_reset": reset, "activity_paused": paused}
+
+
 def deadline(activity: Activity) -> tuple[int, TimeoutType.ValueType | None] | None:
     """The activity's next timer: when, and which timeout; None as the timeout means that the next attempt becomes due.
 
@@ -288,4 +298,4 @@ def deadline(activity: Activity) -> tuple[int, TimeoutType.ValueType | None] | N
             timers.append((activity.started_time + limit, _START_TO_CLOSE))
         if limit := from_duration(activity.attributes.heartbeat_timeout):
             timers.append((max(activity.started_time, activity.heartbeat_time) + limit, _HEARTBEAT))
-    return min(timers, key=lambda timer: timer[0], default=None)
+    return min(timers, key=lambda timer: (timer[0], timer[1] or 0), default=None)

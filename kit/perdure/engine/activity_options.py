@@ -59,15 +59,16 @@ def complete(to_close: int, to_start: int, running: int, heartbeat: int, run: in
     return Timeouts(to_close, to_start, running, min(heartbeat, running))
 
 
-def negative(length: Duration) -> str:
-    """What is wrong with a duration; "" if nothing is."""
+def mismatched(length: Duration) -> str:
+    """What is wrong with a duration's parts; "" if nothing is."""
     if (length.seconds > 0 and length.nanos < 0) or (length.seconds < 0 and length.nanos > 0):
         return "mismatched signs for seconds and nanos"
-    return "negative duration" if from_duration(length) < 0 else ""
+    return ""
 
 
 def check_duration(name: str, length: Duration) -> None:
-    if wrong := negative(length):
+    wrong = mismatched(length) or ("negative duration" if from_duration(length) < 0 else "")
+    if wrong:
         raise invalid(f"invalid {name}: {wrong}")
 
 

@@ -13,6 +13,7 @@ from perdure.engine.protos import SECOND
 @dataclass(frozen=True, slots=True)
 class Limits:
     id_length: int = 1000
+    blob_warn: int = 512 * 1024
     blob_error: int = 2 * 1024 * 1024
     memo_error: int = 2 * 1024 * 1024
     history_size_suggest: int = 4 * 1024 * 1024

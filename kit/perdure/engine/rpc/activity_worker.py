@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payloads, WorkflowExecution, WorkflowType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import (
     PollActivityTaskQueueRequest,
     PollActivityTaskQueueResponse,
@@ -30,8 +31,9 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine import activities
+from perdure.engine.activity_options import mismatched
 from perdure.engine.errors import invalid, not_found
-from perdure.engine.failures import application
+from perdure.engine.failures import head, server
 from perdure.engine.matching import QueueKey
 from perdure.engine.priorities import inherited
 from perdure.engine.processes import is_own, is_process_name
@@ -57,6 +59,7 @@ _ByToken: TypeAlias = (
     | RecordActivityTaskHeartbeatRequest
 )
 _GONE = "invalid activityID or activity already timed out or invoking workflow is completed"
+_HEARTBEAT_TOO_BIG = server("Heartbeat details exceed size limit.", non_retryable=True)
 
 
 async def poll_activity_task_queue(
@@ -109,6 +112,9 @@ def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> Pol
     activities.start_attempt(turn, activity, identity, identity if is_process_name(identity) else "")
     engine.commit(turn)
     attributes = activity.attributes
+    timeouts = (
+        attributes if activity.standalone else activity.original
+    )  # a worker is not told of changed ones
     response = PollActivityTaskQueueResponse(
         task_token=_token(run, activity),
         workflow_namespace=ex.namespace,
@@ -120,9 +126,9 @@ def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> Pol
         current_attempt_scheduled_time=timestamp(activity.due_time),
         started_time=timestamp(activity.started_time),
         attempt=activity.attempt,
-        schedule_to_close_timeout=attributes.schedule_to_close_timeout,
-        start_to_close_timeout=attributes.start_to_close_timeout,
-        heartbeat_timeout=attributes.heartbeat_timeout,
+        schedule_to_close_timeout=timeouts.schedule_to_close_timeout,
+        start_to_close_timeout=timeouts.start_to_close_timeout,
+        heartbeat_timeout=timeouts.heartbeat_timeout,
         retry_policy=attributes.retry_policy,
         heartbeat_details=activity.heartbeat_details,
     )
@@ -167,7 +173,7 @@ async def _by_token(engine: Engine, token_bytes: bytes) -> tuple[Run, Activity]:
 
 
 async def _by_id(engine: Engine, request: _ById) -> tuple[Run, Activity]:
-    """The pending activity with that id. One that no worker took counts as started by the caller."""
+    """The pending activity with that id. One that no worker took can only be completed: that counts as its start, too."""
     if not request.activity_id:
         raise invalid("ActivityId is not set on request.")
     execution = WorkflowExecution(workflow_id=request.workflow_id, run_id=request.run_id)
@@ -175,11 +181,18 @@ async def _by_id(engine: Engine, request: _ById) -> tuple[Run, Activity]:
     scheduled_id = run.ex.activity_ids.get(request.activity_id)
     activity = run.ex.activities.get(scheduled_id) if scheduled_id is not None else None
     if activity is None:
+        raise not_found(
+            f"cannot find pending activity with ActivityID {request.activity_id}, "
+            "check workflow execution history for more details"
+        )
+    if not activity.started and not isinstance(request, RespondActivityTaskCompletedByIdRequest):
         raise not_found(_GONE)
     return run, activity
 
 
 async def _find(engine: Engine, request: _ById | _ByToken) -> tuple[Run, Activity]:
+    if len(request.identity.encode()) > engine.limits.id_length:
+        raise invalid("Identity length exceeds limit.")
     if isinstance(request, _ById):
         return await _by_id(engine, request)
     return await _by_token(engine, request.task_token)
@@ -196,8 +209,22 @@ async def _end(
     await engine.journal.durable(run.ticket)
 
 
+async def _fail(engine: Engine, run: Run, activity: Activity, identity: str, failure: Failure | None) -> None:
+    await _end(
+        engine,
+        run,
+        activity,
+        identity,
+        lambda turn: activities.fail_activity(turn, activity, failure, identity),
+    )
+
+
 def _optional(request: Message, name: str) -> Payloads | None:
     return getattr(request, name) if request.HasField(name) else None
+
+
+def _too_big(engine: Engine, value: Message | None) -> bool:
+    return value is not None and value.ByteSize() > engine.limits.blob_error
 
 
 async def respond_activity_task_completed(
@@ -207,19 +234,9 @@ async def respond_activity_task_completed(
 ) -> Message:
     run, activity = await _find(engine, request)
     result = _optional(request, "result")
-    if result is not None and result.ByteSize() > engine.limits.blob_error:
-        failure = application(
-            f"Complete result exceeds size limit: {result.ByteSize()} > {engine.limits.blob_error} bytes.",
-            "PayloadTooLarge",
-            non_retryable=True,
-        )
-        await _end(
-            engine,
-            run,
-            activity,
-            request.identity,
-            lambda turn: activities.fail_activity(turn, activity, failure, request.identity),
-        )
+    if _too_big(engine, result):
+        failure = server("Complete result exceeds size limit.", non_retryable=True)
+        await _fail(engine, run, activity, request.identity, failure)
     else:
         await _end(
             engine,
@@ -238,17 +255,44 @@ async def respond_activity_task_failed(
     request: RespondActivityTaskFailedRequest | RespondActivityTaskFailedByIdRequest,
     metadata: Mapping[str, str],
 ) -> Message:
+    """What is too big of a failure or of its heartbeat is left out, and the answer says so."""
+    by_id = isinstance(request, RespondActivityTaskFailedByIdRequest)
+    given = request.HasField("failure")
+    if given and not by_id and not request.failure.HasField("application_failure_info"):
+        raise invalid("Failure must have ApplicationFailureInfo.")
+    _check_next_retry_delay(request.failure)
     run, activity = await _find(engine, request)
+    failure = request.failure if given else None
+    details = _optional(request, "last_heartbeat_details")
+    complaints: list[Failure] = []
+    if _too_big(engine, details):
+        complaints.append(_HEARTBEAT_TOO_BIG)
+        details = None
+    if failure is not None and _too_big(engine, failure):
+        cause = head(failure, engine.limits.blob_warn)
+        failure = server("Failure exceeds size limit.", non_retryable=True, cause=cause)
+        complaints.append(failure)
 
     def decide(turn: Turn) -> None:
-        if (details := _optional(request, "last_heartbeat_details")) is not None:
+        if details is not None:
             activities.heartbeat(turn, activity, details)
-        activities.fail_activity(turn, activity, request.failure, request.identity)
+        activities.fail_activity(turn, activity, failure, request.identity)
 
     await _end(engine, run, activity, request.identity, decide)
-    if isinstance(request, RespondActivityTaskFailedByIdRequest):
-        return RespondActivityTaskFailedByIdResponse()
-    return RespondActivityTaskFailedResponse()
+    if by_id:
+        return RespondActivityTaskFailedByIdResponse(failures=complaints)
+    return RespondActivityTaskFailedResponse(failures=complaints)
+
+
+def _check_next_retry_delay(failure: Failure) -> None:
+    """Of the failure and of all its causes."""
+    while True:
+        delay = failure.application_failure_info.next_retry_delay
+        if wrong := mismatched(delay):
+            raise invalid(f"NextRetryDelay is not a valid duration: {wrong}")
+        if not failure.HasField("cause"):
+            return
+        failure = failure.cause
 
 
 async def respond_activity_task_canceled(
@@ -257,16 +301,20 @@ async def respond_activity_task_canceled(
     metadata: Mapping[str, str],
 ) -> Message:
     run, activity = await _find(engine, request)
-    if not activity.cancel_requested_id:
-        raise invalid("Activity task is not cancel requested: cancellation of it was never asked for.")
     details = _optional(request, "details")
-    await _end(
-        engine,
-        run,
-        activity,
-        request.identity,
-        lambda turn: activities.cancel_activity(turn, activity, details, request.identity),
-    )
+    if _too_big(engine, details):
+        failure = server("Cancel details exceed size limit.", non_retryable=True)
+        await _fail(engine, run, activity, request.identity, failure)
+    elif not activity.cancel_requested_id:
+        raise invalid("unable to mark activity as canceled without activity being request canceled first")
+    else:
+        await _end(
+            engine,
+            run,
+            activity,
+            request.identity,
+            lambda turn: activities.cancel_activity(turn, activity, details, request.identity),
+        )
     if isinstance(request, RespondActivityTaskCanceledByIdRequest):
         return RespondActivityTaskCanceledByIdResponse()
     return RespondActivityTaskCanceledResponse()
@@ -278,14 +326,23 @@ async def record_activity_task_heartbeat(
     metadata: Mapping[str, str],
 ) -> Message:
     run, activity = await _find(engine, request)
+    answer: RecordActivityTaskHeartbeatResponse | RecordActivityTaskHeartbeatByIdResponse
+    if isinstance(request, RecordActivityTaskHeartbeatByIdRequest):
+        answer = RecordActivityTaskHeartbeatByIdResponse()
+    else:
+        answer = RecordActivityTaskHeartbeatResponse()
+    details = _optional(request, "details")
+    if _too_big(engine, details):
+        await _fail(engine, run, activity, request.identity, _HEARTBEAT_TOO_BIG)
+        answer.cancel_requested = True
+        return answer
     turn = engine.turn(run)
-    activities.heartbeat(turn, activity, _optional(request, "details"))
+    activities.heartbeat(turn, activity, details)
     engine.commit(turn)
     await engine.journal.durable(run.ticket)
-    cancel = bool(activity.cancel_requested_id)
-    if isinstance(request, RecordActivityTaskHeartbeatByIdRequest):
-        return RecordActivityTaskHeartbeatByIdResponse(cancel_requested=cancel)
-    return RecordActivityTaskHeartbeatResponse(cancel_requested=cancel)
+    for name, flag in activities.heartbeat_flags(activity).items():
+        setattr(answer, name, flag)
+    return answer
 
 
 HANDLERS: Handlers = {
