@@ -44,6 +44,8 @@ PURE = (
     "workflow_tasks",
     "commands",
     "completion",
+    "time_skipping",
+    "virtual_time",
 )
 IMPURE = {"asyncio", "duckdb", "threading", "socket", "grpc", "IPython", "time"}
 

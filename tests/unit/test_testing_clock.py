@@ -86,3 +86,53 @@ def test_a_workflow_task_is_in_flight_until_it_completes() -> None:
     assert flights.count(0) == 1
     flights.observe([event(4, EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)])
     assert flights.count(0) == 0
+
+
+def test_time_that_is_made_to_pass_stops_at_each_due_time_though_something_is_in_flight() -> None:
+    flights = Flights()
+    clock = JumpingClock(0, flights=flights)
+    clock.hold()
+    flights.observe([RUN, event(1, EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED)])
+    woke: list[int] = []
+
+    async def sleep(when: int) -> None:
+        await clock.sleep_until(when, asyncio.Event())
+        woke.append(clock.now())
+
+    async def both() -> None:
+        sleeper = asyncio.create_task(sleep(DAY))
+        await asyncio.sleep(0)
+        await clock.pass_time(3 * DAY)
+        await sleeper
+
+    asyncio.run(both())
+    assert (woke, clock.now()) == ([DAY], 3 * DAY)
+
+
+def test_what_begins_while_time_is_made_to_pass_is_waited_for() -> None:
+    flights = Flights()
+    clock = JumpingClock(0, flights=flights)
+    scheduled: list[Record] = [RUN, event(1, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)]
+    flights.observe(scheduled)
+    flights.observe([AttemptStarted("r", 1, 1, 0, 0, "worker", "")])
+    flights.observe([AttemptEnded("r", 1, 1, 0, "failed", None, DAY)])  # the next attempt: in a day
+    seen: list[int] = []
+
+    async def work() -> None:
+        await clock.sleep_until(DAY, asyncio.Event())
+        flights.observe([AttemptStarted("r", 1, 2, DAY, DAY, "worker", "")])
+        await asyncio.sleep(0.05)
+        seen.append(clock.now())
+        closing = HistoryEvent(event_id=2, event_type=EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED)
+        closing.activity_task_completed_event_attributes.scheduled_event_id = 1
+        flights.observe([EventAppended("r", closing)])
+
+    async def both() -> None:
+        worker = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        clock.hold()
+        await clock.pass_time(2 * DAY)
+        await worker
+
+    asyncio.run(both())
+    assert (seen, clock.now()) == ([DAY], 2 * DAY)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 
@@ -22,6 +22,21 @@ class Clock(Protocol):
 
     async def sleep_until(self, when: int | None, wake: asyncio.Event) -> None:
         """Returns at `when` (never, if None), or as soon as `wake` is set."""
+        ...
+
+
+@runtime_checkable
+class SkippingClock(Clock, Protocol):
+    """A clock that may skip the time in which nothing is in flight: `perdure.testing`'s. TestService steers it."""
+
+    def hold(self) -> None:
+        """Skips nothing until the matching `release`."""
+        ...
+
+    def release(self) -> None: ...
+
+    async def pass_time(self, nanoseconds: int) -> None:
+        """Lets so much time pass at once, with all that becomes due on the way."""
         ...
 
 

@@ -70,6 +70,16 @@ class Gate:
             )
 
 
+class OpenGate(Gate):
+    """Lets everyone on this machine in: for the servers of tests, whose clients know no token."""
+
+    def __init__(self) -> None:
+        super().__init__("", "")
+
+    def admit(self, metadata: dict[str, Any]) -> None:
+        pass
+
+
 class TemporalHandler(grpc.GenericRpcHandler):
     """Temporal's services, and the health check, over `Calls`."""
 
@@ -145,10 +155,12 @@ async def serve(
     *,
     ports: Iterable[int],
     host: str = "127.0.0.1",
-    token: str,
+    token: str | None,
     tls: Tls | None = None,
 ) -> Server:
     """Starts a server on the first of `ports` that is free; on any free port when none is.
+
+    `token`: None where everyone on this machine may come in.
 
     Raises:
         PerdureError: `host` can be reached from other machines and there is no token or no TLS, or nothing
@@ -181,8 +193,12 @@ def _bind(server: Any, host: str, port: int, tls: Tls | None) -> int:
         return 0
 
 
-def _check_exposure(host: str, token: str, tls: Tls | None) -> None:
-    if not token:
+def _check_exposure(host: str, token: str | None, tls: Tls | None) -> None:
+    if token is None and not is_loopback(host):
+        raise PerdureError(
+            f"Other machines can reach {host}, and everyone who can is let in.", "Listen on 127.0.0.1."
+        )
+    if token == "":
         raise PerdureError(
             "A frontend does not start without a token.", "Give it one: secrets.token_urlsafe(32)."
         )

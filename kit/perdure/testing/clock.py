@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from perdure.testing.flights import Flights
+from perdure.testing.flights import Flight, Flights
 
 NEW_YEAR_2026 = 1_767_225_600_000_000_000
 _TURNS = 25  # of the loop, without news, before a jump: an answer to one event needs a handful
+_PATIENCE = 1.0  # real seconds that a task may lie untaken while time is made to pass
 
 
 class JumpingClock:
@@ -53,6 +54,29 @@ class JumpingClock:
         with self._lock:
             self._shown += nanoseconds
         self.stir()
+
+    def hold(self) -> None:
+        """No jumps from here on, until the matching `release`."""
+        self._hold(1)
+
+    def release(self) -> None:
+        """Takes back one `hold`."""
+        self._hold(-1)
+
+    async def pass_time(self, nanoseconds: int) -> None:
+        """Lets so much time pass now, stopping at each time that something is due.
+
+        What was in flight before does not hold the clock: whoever calls this says that time passes. What begins
+        on the way is waited for.
+        """
+        end = self.now() + nanoseconds
+        excused = self._in_flight()
+        while self.now() < end:
+            stop = min(end, *self._sleepers) if self._sleepers else end
+            with self._lock:
+                self._shown += max(0, stop - self.now())
+            self.stir()
+            await self._settled(excused)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -102,6 +126,25 @@ class JumpingClock:
 
     def _idle(self) -> bool:
         return self._holds <= 0 and (self._flights is None or self._flights.count(self.now()) == 0)
+
+    def _in_flight(self) -> set[Flight]:
+        return self._flights.under_way(self.now()) if self._flights else set()
+
+    async def _settled(self, excused: set[Flight]) -> None:
+        """Returns when what has begun has ended; or nobody has taken it for a while: nobody may be there."""
+        patience = time.monotonic() + _PATIENCE
+        changes = -1
+        quiet = 0
+        while quiet < _TURNS:
+            await asyncio.sleep(0)
+            quiet += 1
+            flying = self._in_flight() - excused
+            seen = self._flights.changes if self._flights else 0
+            if seen != changes:
+                changes, quiet, patience = seen, 0, time.monotonic() + _PATIENCE
+            elif flying and (any(flight.taken for flight in flying) or time.monotonic() < patience):
+                quiet = 0
+                await asyncio.sleep(0.005)
 
     async def _stays_idle(self, wake: asyncio.Event) -> bool:
         changes = self._flights.changes if self._flights else 0

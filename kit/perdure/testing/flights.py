@@ -38,10 +38,28 @@ _ACTIVITY_ENDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One task in flight. `taken`: a worker has it."""
+
+    run_id: str
+    scheduled_id: int
+    attempt: int = 1
+    taken: bool = field(default=False, compare=False)
+
+
+@dataclass(slots=True)
+class _Activity:
+    due: int = 0  # when its current attempt is due
+    attempt: int = 1
+    taken: bool = False
+
+
 @dataclass(slots=True)
 class _Run:
-    workflow_task: bool = False
-    due: dict[int, int] = field(default_factory=dict)  # scheduled event id -> when its current attempt is due
+    workflow_task: int = 0  # its scheduled event's id; 0 when there is none
+    workflow_task_taken: bool = False
+    activities: dict[int, _Activity] = field(default_factory=dict)  # by the scheduled event's id
 
 
 class Flights:
@@ -60,10 +78,19 @@ class Flights:
 
     def count(self, now: int) -> int:
         """Tasks in flight at `now`."""
+        return len(self.under_way(now))
+
+    def under_way(self, now: int) -> set[Flight]:
+        """The tasks in flight at `now`."""
         with self._lock:
-            return sum(
-                run.workflow_task + sum(due <= now for due in run.due.values()) for run in self._runs.values()
-            )
+            found = set()
+            for run_id, run in self._runs.items():
+                if run.workflow_task:
+                    found.add(Flight(run_id, run.workflow_task, taken=run.workflow_task_taken))
+                for scheduled_id, activity in run.activities.items():
+                    if activity.due <= now:
+                        found.add(Flight(run_id, scheduled_id, activity.attempt, activity.taken))
+            return found
 
     def _note(self, record: Record) -> None:
         match record:
@@ -75,23 +102,25 @@ class Flights:
                 if run_id in self._runs:
                     _note_event(self._runs[run_id], event)
             case AttemptStarted():
-                self._attempt(record.run_id, record.scheduled_event_id, 0)
+                self._attempt(record.run_id, record.scheduled_event_id, _Activity(0, record.attempt, True))
             case AttemptEnded(next_attempt_time=int(due)):
-                self._attempt(record.run_id, record.scheduled_event_id, due)
+                self._attempt(record.run_id, record.scheduled_event_id, _Activity(due, record.attempt + 1))
             case _:
                 pass
 
-    def _attempt(self, run_id: str, activity: int, due: int) -> None:
-        if run_id in self._runs and activity in self._runs[run_id].due:
-            self._runs[run_id].due[activity] = due
+    def _attempt(self, run_id: str, scheduled_id: int, activity: _Activity) -> None:
+        if run_id in self._runs and scheduled_id in self._runs[run_id].activities:
+            self._runs[run_id].activities[scheduled_id] = activity
 
 
 def _note_event(run: _Run, event: HistoryEvent) -> None:
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
-        run.workflow_task = True
+        run.workflow_task, run.workflow_task_taken = event.event_id, False
+    elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+        run.workflow_task_taken = True
     elif event.event_type in _TASK_ENDS:
-        run.workflow_task = False
+        run.workflow_task = 0
     elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-        run.due[event.event_id] = 0
+        run.activities[event.event_id] = _Activity()
     elif event.event_type in _ACTIVITY_ENDS:
-        run.due.pop(getattr(event, _ACTIVITY_ENDS[event.event_type]).scheduled_event_id, None)
+        run.activities.pop(getattr(event, _ACTIVITY_ENDS[event.event_type]).scheduled_event_id, None)

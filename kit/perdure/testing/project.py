@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from perdure.authoring.registry import Registry
+from perdure.engine.clock import Clock
 from perdure.engine.engine import Engine
+from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.records import Record
 from perdure.frontend.stored import StoredEngine
 from perdure.session import Session, use
@@ -42,7 +44,7 @@ def session(
         flights = Flights()
         clock = JumpingClock(None, running=True, flights=flights if jumping else None)
         with clock.held():
-            opened = Session(path or folder, registry=registry, open_engine=_opener(clock, flights))
+            opened = Session(path or folder, registry=registry, open_engine=watched(clock, flights))
             if jumping:
                 opened.awaiting = clock.released
             before = use(opened)
@@ -53,16 +55,21 @@ def session(
                 opened.close()
 
 
-def _opener(clock: JumpingClock, flights: Flights) -> Callable[[Path], Awaitable[StoredEngine]]:
+def watched(
+    clock: Clock, flights: Flights, limits: Limits = DEFAULT
+) -> Callable[[Path], Awaitable[StoredEngine]]:
+    """How an engine is opened whose clock knows what is in flight."""
+
     async def open_engine(file: Path) -> StoredEngine:
         store = await asyncio.to_thread(Store.open, file)
 
         def observe(records: Sequence[Record]) -> None:
             flights.observe(records)
-            clock.stir()
+            if isinstance(clock, JumpingClock):
+                clock.stir()
 
-        watched: Any = _Watched(store, observe)
-        engine = Engine(watched, clock)
+        journal: Any = _Watched(store, observe)
+        engine = Engine(journal, clock, limits)
         try:
             await engine.start()
         except BaseException:
