@@ -7,16 +7,19 @@ from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import ParentClosePolicy, RetryState, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
+    WorkflowExecutionCompletedEventAttributes,
     WorkflowExecutionFailedEventAttributes,
     WorkflowExecutionTerminatedEventAttributes,
     WorkflowExecutionTimedOutEventAttributes,
 )
 
-from perdure.engine import reset_points, updates
+from perdure.engine import cron, reset_points, updates
 from perdure.engine.failures import run_timeout
+from perdure.engine.protos import from_duration
 from perdure.engine.records import ExecutionClosed
 from perdure.engine.retries import Retry, next_retry
-from perdure.engine.starting import from_retry
+from perdure.engine.starting import from_cron, from_retry
+from perdure.engine.state import Execution
 from perdure.engine.turn import Closed, EndChild, StartRun, TellParent, Turn
 from perdure.engine.workflow_tasks import fail_task, unschedule_virtual
 
@@ -58,15 +61,30 @@ def close_run(
         turn.effects.append(TellParent())
 
 
+def complete_run(
+    turn: Turn, result: Payloads | None, completed_id: int, new_run_id: str, command: object = None
+) -> None:
+    """The workflow completed: the next run under its cron schedule, or the end."""
+    event = WorkflowExecutionCompletedEventAttributes(
+        result=result, workflow_task_completed_event_id=completed_id
+    )
+    new_run = _next_cron(turn, result, None, new_run_id)
+    if new_run is not None:
+        event.new_execution_run_id = new_run.run_id
+    close_run(turn, event, new_run=new_run, command=command)
+
+
 def fail_run(
     turn: Turn, failure: Failure, completed_id: int, new_run_id: str, command: object = None
 ) -> None:
-    """The workflow failed: the next attempt under its retry policy, or the end."""
+    """The workflow failed: the next attempt under its retry policy, the next run under its cron schedule, or the end."""
     retry = _retry(turn, failure)
     event = WorkflowExecutionFailedEventAttributes(
         failure=failure, retry_state=retry.state, workflow_task_completed_event_id=completed_id
     )
-    new_run = _next_attempt(turn, failure, retry, new_run_id)
+    new_run = _next_attempt(turn, failure, retry, None, new_run_id) or _next_cron(
+        turn, _last_result(turn.ex), failure, new_run_id
+    )
     if new_run is not None:
         event.new_execution_run_id = new_run.run_id
     close_run(turn, event, new_run=new_run, command=command)
@@ -80,7 +98,12 @@ def time_out_run(turn: Turn, new_run_id: str) -> None:
     failure = run_timeout()
     retry = Retry(None, RetryState.RETRY_STATE_TIMEOUT) if chain_over else _retry(turn, failure)
     event = WorkflowExecutionTimedOutEventAttributes(retry_state=retry.state)
-    new_run = _next_attempt(turn, failure, retry, new_run_id)
+    new_run = None
+    if not chain_over:
+        last = _last_result(ex)
+        new_run = _next_attempt(turn, failure, retry, last, new_run_id) or _next_cron(
+            turn, last, failure, new_run_id
+        )
     if new_run is not None:
         event.new_execution_run_id = new_run.run_id
     close_run(turn, event, new_run=new_run)
@@ -117,9 +140,32 @@ def _retry(turn: Turn, failure: Failure) -> Retry:
     return next_retry(ex.started.retry_policy, ex.started.attempt, failure, turn.now, ex.execution_expiration)
 
 
-def _next_attempt(turn: Turn, failure: Failure, retry: Retry, new_run_id: str) -> StartRun | None:
+def _next_attempt(
+    turn: Turn, failure: Failure, retry: Retry, last: Payloads | None, new_run_id: str
+) -> StartRun | None:
     if retry.delay is None:
         return None
-    ex = turn.ex
-    last = ex.started.last_completion_result if ex.started.HasField("last_completion_result") else None
-    return StartRun(new_run_id, from_retry(ex, failure, retry.delay, last))
+    return StartRun(new_run_id, from_retry(turn.ex, failure, least_delay(turn, retry.delay), last))
+
+
+def _next_cron(
+    turn: Turn, last: Payloads | None, failure: Failure | None, new_run_id: str
+) -> StartRun | None:
+    delay = cron.backoff(turn.ex.started.cron_schedule, _execution_time(turn.ex), turn.now)
+    if delay is None:
+        return None
+    return StartRun(new_run_id, from_cron(turn.ex, least_delay(turn, delay), last, failure))
+
+
+def _last_result(ex: Execution) -> Payloads | None:
+    """What the run itself was given as the result of an earlier one."""
+    return ex.started.last_completion_result if ex.started.HasField("last_completion_result") else None
+
+
+def _execution_time(ex: Execution) -> int:
+    return ex.start_time + from_duration(ex.started.first_workflow_task_backoff)
+
+
+def least_delay(turn: Turn, delay: int) -> int:
+    """Two runs of one chain begin at least a second apart."""
+    return max(delay, _execution_time(turn.ex) + turn.limits.min_run_interval - turn.now)

@@ -25,7 +25,6 @@ from temporalio.api.history.v1 import (
     TimerStartedEventAttributes,
     UpsertWorkflowSearchAttributesEventAttributes,
     WorkflowExecutionCanceledEventAttributes,
-    WorkflowExecutionCompletedEventAttributes,
     WorkflowExecutionContinuedAsNewEventAttributes,
     WorkflowPropertiesModifiedEventAttributes,
 )
@@ -33,7 +32,7 @@ from temporalio.api.protocol.v1 import Message
 from temporalio.api.taskqueue.v1 import TaskQueue
 
 from perdure.engine import activities, updates
-from perdure.engine.closing import close_run, fail_run
+from perdure.engine.closing import close_run, complete_run, fail_run, least_delay
 from perdure.engine.protos import duration, from_duration
 from perdure.engine.starting import from_continue_as_new
 from perdure.engine.turn import CancelExternal, SignalExternal, StartChild, StartRun, Turn
@@ -166,6 +165,7 @@ def _start_child(c: Completion, command: Command) -> None:
         else duration(ex.task_timeout),
         parent_close_policy=attributes.parent_close_policy or ParentClosePolicy.PARENT_CLOSE_POLICY_TERMINATE,
         control=attributes.control,
+        cron_schedule=attributes.cron_schedule,
         workflow_task_completed_event_id=c.completed_id,
         workflow_id_reuse_policy=attributes.workflow_id_reuse_policy
         or WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
@@ -231,11 +231,8 @@ def _cancel_external(c: Completion, command: Command) -> None:
 
 def _complete_run(c: Completion, command: Command) -> None:
     attributes = command.complete_workflow_execution_command_attributes
-    event = WorkflowExecutionCompletedEventAttributes(
-        result=attributes.result if attributes.HasField("result") else None,
-        workflow_task_completed_event_id=c.completed_id,
-    )
-    close_run(c.turn, event, command=command)
+    result = attributes.result if attributes.HasField("result") else None
+    complete_run(c.turn, result, c.completed_id, c.new_run_id(), command)
 
 
 def _fail_run(c: Completion, command: Command) -> None:
@@ -262,7 +259,7 @@ def _continue_as_new(c: Completion, command: Command) -> None:
             name=attributes.task_queue.name or ex.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL
         ),
         workflow_task_completed_event_id=c.completed_id,
-        initiator=ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW,
+        initiator=attributes.initiator or ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW,
         inherit_build_id=attributes.inherit_build_id,
     )
     for name in (
@@ -279,12 +276,10 @@ def _continue_as_new(c: Completion, command: Command) -> None:
     event.search_attributes.CopyFrom(
         attributes.search_attributes if attributes.HasField("search_attributes") else ex.search_attributes
     )
-    # two runs of one chain start at least a second apart
-    least = max(0, ex.start_time + c.turn.limits.min_run_interval - c.turn.now)
-    event.backoff_start_interval.CopyFrom(
-        duration(max(from_duration(attributes.backoff_start_interval), least))
-    )
+    delay = least_delay(c.turn, from_duration(attributes.backoff_start_interval))
+    event.backoff_start_interval.CopyFrom(duration(delay))
     following = from_continue_as_new(ex, event, c.turn.limits)
+    following.cron_schedule = attributes.cron_schedule
     if attributes.HasField("retry_policy"):
         following.retry_policy.CopyFrom(attributes.retry_policy)
     close_run(c.turn, event, new_run=StartRun(event.new_execution_run_id, following), command=command)

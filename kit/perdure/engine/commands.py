@@ -14,6 +14,7 @@ from temporalio.api.common.v1 import RetryPolicy
 from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
 from temporalio.api.protocol.v1 import Message
 
+from perdure.engine import cron
 from perdure.engine.errors import ServiceError
 from perdure.engine.limits import Limits
 from perdure.engine.priorities import check_priority
@@ -279,12 +280,16 @@ def _check_child(shadow: _Shadow, command: Command) -> None:
         cause,
         "WorkflowId length exceeds limit.",
     )
-    _require(
-        not attributes.cron_schedule,
-        cause,
-        "perdure's engine has no cron schedules yet; leave cron_schedule out",
-    )
     _check_retry(attributes.retry_policy, cause)
+    try:
+        cron.check(attributes.cron_schedule)
+    except ServiceError as error:
+        raise BadCommand(
+            cause,
+            f"invalid CronSchedule on StartChildWorkflowExecutionCommand: {error.message}. "
+            f"WorkflowId={attributes.workflow_id} WorkflowType={attributes.workflow_type.name} "
+            f"Namespace={attributes.namespace or shadow.ex.namespace}",
+        ) from None
     try:
         check_priority(attributes.priority)
     except ServiceError as error:

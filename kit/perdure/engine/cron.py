@@ -20,6 +20,9 @@ from perdure.engine.schedules.zones import Zone, zone
 
 _MINUTE, _HOUR = 60, 3600
 _YEARS_AHEAD = 5  # a schedule without a time for so long has none
+_A_LEAP_YEAR_IS_NEAR = (
+    1_767_225_600 * SECOND
+)  # 2026: what has a time at all has one in the five years from here
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _NAMED = {
@@ -204,7 +207,7 @@ def _number(text: str, low: int = 0, names: Sequence[str] = ()) -> int:
 # --- rules
 
 
-def check(text: str, now: int) -> None:
+def check(text: str) -> None:
     """Raises INVALID_ARGUMENT for a cron schedule that is not one, or that has no time."""
     if not text:
         return
@@ -212,16 +215,20 @@ def check(text: str, now: int) -> None:
         cron = parse(text)
     except ValueError:
         raise invalid("invalid CronSchedule.") from None
-    if cron.next(now) is None:
+    if cron.next(_A_LEAP_YEAR_IS_NEAR) is None:
         raise invalid("invalid CronSchedule, no time can be found to satisfy the schedule")
 
 
 def backoff(text: str, execution_time: int, now: int) -> int | None:
-    """How long (ns, full seconds) the next run waits; None without a cron schedule, or without a next time.
+    """How long (ns, full seconds) the next run waits; None without a cron schedule, or when it names no time.
 
     Times are counted from when the run before was due, so that a run that took too long leaves times out and delays none.
     """
     if not text:
         return None
-    when = execution_time if now < execution_time else parse(text).first_from(execution_time, now)
+    try:
+        cron = parse(text)
+    except ValueError:  # a continue-as-new command may bring anything
+        return None
+    when = execution_time if now < execution_time else cron.first_from(execution_time, now)
     return None if when is None else -(-(when - now) // SECOND) * SECOND

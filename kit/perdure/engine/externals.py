@@ -42,6 +42,7 @@ def request_cancel(turn: Turn, attributes: WorkflowExecutionCancelRequestedEvent
     """Cancellation is requested once; later requests change nothing."""
     if not turn.ex.cancel_requested:
         turn.ex.cancel_requested = True  # at once, also while the event waits in the buffer
+        turn.ex.first_task_time = 0  # a run that waits for its first task hears of it now
         deliver(turn, attributes)
 
 

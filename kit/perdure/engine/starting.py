@@ -15,7 +15,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import VersioningOverride
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
-from perdure.engine import time_skipping, virtual_time
+from perdure.engine import cron, time_skipping, virtual_time
 from perdure.engine.checks import (
     check_blob,
     check_exact_length,
@@ -23,7 +23,7 @@ from perdure.engine.checks import (
     check_links,
     check_new_task_queue,
 )
-from perdure.engine.errors import Code, ServiceError, invalid
+from perdure.engine.errors import invalid
 from perdure.engine.limits import Limits
 from perdure.engine.priorities import check_priority, inherited
 from perdure.engine.protos import duration, from_duration, timestamp
@@ -54,12 +54,9 @@ def check_start(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
         check_policy(request.retry_policy)
     if request.HasField("time_skipping_config"):
         time_skipping.complete_config(request.time_skipping_config)
-    if request.cron_schedule:
-        raise ServiceError(
-            Code.UNIMPLEMENTED,
-            "cron_schedule: perdure's engine has no cron schedules yet; start the workflow from a loop with a timer, "
-            "or connect to a Temporal cluster",
-        )
+    if request.cron_schedule and from_duration(request.workflow_start_delay):
+        raise invalid("CronSchedule and WorkflowStartDelay may not be used together.")
+    cron.check(request.cron_schedule)
     check_blob(request.input, limits)
     if request.memo.ByteSize() > limits.memo_error:
         raise invalid("Memo size exceeds limit.")
@@ -91,6 +88,7 @@ def from_request(
         attempt=1,
         header=request.header if request.HasField("header") else None,
         first_workflow_task_backoff=duration(from_duration(request.workflow_start_delay)),
+        cron_schedule=request.cron_schedule,
         retry_policy=fill_policy(request.retry_policy) if request.HasField("retry_policy") else None,
         memo=request.memo if request.HasField("memo") else None,
         search_attributes=request.search_attributes if request.HasField("search_attributes") else None,
@@ -115,7 +113,16 @@ def from_request(
     if limit := from_duration(request.workflow_execution_timeout):
         end = now + from_duration(request.workflow_start_delay) + limit
         attributes.workflow_execution_expiration_time.CopyFrom(timestamp(end))
+    _wait_for_cron(attributes, now)
     return attributes
+
+
+def _wait_for_cron(attributes: WorkflowExecutionStartedEventAttributes, now: int) -> None:
+    """The first run of a cron workflow begins at the next time of its schedule."""
+    if attributes.cron_schedule:
+        attributes.initiator = ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE
+        delay = cron.backoff(attributes.cron_schedule, now, now) or 0
+        attributes.first_workflow_task_backoff.CopyFrom(duration(delay))
 
 
 def _normal(name: str) -> TaskQueue:
@@ -162,6 +169,7 @@ def from_child(
         attempt=1,
         header=initiated.header if initiated.HasField("header") else None,
         first_workflow_task_backoff=duration(0),
+        cron_schedule=initiated.cron_schedule,
         retry_policy=fill_policy(initiated.retry_policy) if initiated.HasField("retry_policy") else None,
         memo=initiated.memo if initiated.HasField("memo") else None,
         search_attributes=initiated.search_attributes if initiated.HasField("search_attributes") else None,
@@ -185,6 +193,7 @@ def from_child(
     )
     if execution:
         attributes.workflow_execution_expiration_time.CopyFrom(timestamp(now + execution))
+    _wait_for_cron(attributes, now)
     return attributes
 
 
@@ -192,7 +201,7 @@ def from_continue_as_new(
     ex: Execution, event: WorkflowExecutionContinuedAsNewEventAttributes, limits: Limits
 ) -> WorkflowExecutionStartedEventAttributes:
     """Event 1 of the next run of a workflow that continued as new."""
-    attributes = _next_run(ex, ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW, 1)
+    attributes = _next_run(ex, event.initiator, 1)
     attributes.workflow_type.CopyFrom(event.workflow_type)
     attributes.task_queue.CopyFrom(_normal(event.task_queue.name or ex.task_queue))
     for name in ("input", "header", "memo", "search_attributes", "last_completion_result"):
@@ -217,11 +226,32 @@ def from_retry(
 ) -> WorkflowExecutionStartedEventAttributes:
     """Event 1 of the next attempt of a workflow with a retry policy."""
     attributes = _next_run(ex, ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY, ex.started.attempt + 1)
-    attributes.continued_failure.CopyFrom(failure)
+    _hand_over(attributes, delay, last_result, failure)
+    return attributes
+
+
+def from_cron(
+    ex: Execution, delay: int, last_result: Payloads | None, failure: Failure | None
+) -> WorkflowExecutionStartedEventAttributes:
+    """Event 1 of the next run of a workflow with a cron schedule: it knows how the run before ended."""
+    attributes = _next_run(ex, ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE, 1)
+    attributes.ClearField("completion_callbacks")
+    _hand_over(attributes, delay, last_result, failure)
+    return attributes
+
+
+def _hand_over(
+    attributes: WorkflowExecutionStartedEventAttributes,
+    delay: int,
+    last_result: Payloads | None,
+    failure: Failure | None,
+) -> None:
     attributes.first_workflow_task_backoff.CopyFrom(duration(delay))
+    attributes.ClearField("last_completion_result")
     if last_result is not None:
         attributes.last_completion_result.CopyFrom(last_result)
-    return attributes
+    if failure is not None:
+        attributes.continued_failure.CopyFrom(failure)
 
 
 def _next_run(
@@ -230,15 +260,13 @@ def _next_run(
     """What every next run of a chain takes over from the run before; the version is chosen anew."""
     attributes = WorkflowExecutionStartedEventAttributes()
     attributes.CopyFrom(ex.started)
-    for name in ("continued_failure", "versioning_override", "original_execution_run_id"):
+    for name in ("continued_failure", "versioning_override", "original_execution_run_id", "identity"):
         attributes.ClearField(name)
     attributes.continued_execution_run_id = ex.run_id
     attributes.first_execution_run_id = ex.first_run_id
     attributes.initiator = initiator
     attributes.attempt = attempt
     attributes.eager_execution_accepted = False
-    attributes.memo.CopyFrom(ex.memo)
-    attributes.search_attributes.CopyFrom(ex.search_attributes)
     virtual_time.to_next_run(ex, attributes)
     return attributes
 

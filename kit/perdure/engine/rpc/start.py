@@ -148,7 +148,8 @@ def _begin(engine: Engine, request: StartWorkflowExecutionRequest, before: tuple
 
 def _may_start_eagerly(engine: Engine, request: StartWorkflowExecutionRequest) -> bool:
     """Whether the first workflow task may come with the answer: the caller is a worker that can run it now."""
-    if not request.request_eager_execution or from_duration(request.workflow_start_delay):
+    waits = request.cron_schedule or from_duration(request.workflow_start_delay)
+    if not request.request_eager_execution or waits:
         return False
     workflow_type = request.workflow_type.name
     version = pinned_version(request.versioning_override, workflow_type)
@@ -216,7 +217,7 @@ async def signal_with_start_workflow_execution(
     start = await decide_start(engine, plain)
     if start.run is not None and start.run.ex.open:
         turn = engine.turn(start.run)
-        start.run.ex.first_task_time = min(start.run.ex.first_task_time, turn.now)
+        start.run.ex.first_task_time = 0  # a start delay ends here
         externals.signal(turn, signal)
         ticket = engine.commit(*start.turns, turn)
     else:
