@@ -325,7 +325,7 @@ async def test_an_update_of_a_closed_run_is_not_found(d: Driver) -> None:
     await d.start()
     asked = await soon(d.call("UpdateWorkflowExecution", update()))
     await d.step(complete_workflow())
-    with pytest.raises(ServiceError, match="already completed") as missed:
+    with pytest.raises(ServiceError, match="aborted by closing workflow") as missed:
         await asked
     assert missed.value.code == Code.NOT_FOUND
 

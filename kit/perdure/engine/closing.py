@@ -120,6 +120,15 @@ def terminate_run(
     )
 
 
+def replace_run(turn: Turn, new_run_id: str) -> None:
+    """Terminates a run because another one of its id begins."""
+    details = Payloads()
+    details.payloads.add(
+        metadata={"encoding": b"json/plain"}, data=f'"terminated by new runID: {new_run_id}"'.encode()
+    )
+    terminate_run(turn, "TerminateIfRunning WorkflowIdReusePolicy", details, "history-service")
+
+
 def _abandon_task(turn: Turn) -> None:
     """A started workflow task is failed before the run is closed over its head; what waited for its end comes into the history."""
     ex = turn.ex

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import WorkflowTaskCompletedEventAttributes
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
@@ -13,7 +14,7 @@ from perdure.engine import activities, updates
 from perdure.engine.command_events import Completion, carry_out
 from perdure.engine.commands import CLOSING, check, unhandled_events
 from perdure.engine.errors import ServiceError, invalid
-from perdure.engine.failures import application
+from perdure.engine.failures import refused
 from perdure.engine.protos import from_duration
 from perdure.engine.state import Execution
 from perdure.engine.turn import Turn
@@ -40,9 +41,7 @@ def complete(
     ex = turn.ex
     task = ex.task
     assert task is not None
-    for command in request.commands[:-1]:
-        if command.command_type in CLOSING:
-            raise invalid("a command that closes the workflow must be the last one of its completion.")
+    _check_sequence(request.commands)
     if bad := check(ex, request.commands, request.messages, turn.limits):
         return _refuse(turn, bad.cause, bad.message)
     closing = bool(request.commands) and request.commands[-1].command_type in CLOSING
@@ -55,16 +54,32 @@ def complete(
     return _carry_out_all(turn, request, new_run_id)
 
 
+def _check_sequence(commands: Sequence[Command]) -> None:
+    """A command that closes the workflow must be the last one."""
+    for command in commands[:-1]:
+        if command.command_type in CLOSING:
+            names = ", ".join(_name(each) for each in commands)
+            raise invalid(
+                f"invalid command sequence: [{names}], command {_name(command)} must be the last command."
+            )
+
+
+def _name(command: Command) -> str:
+    """As Temporal spells it: CompleteWorkflowExecution."""
+    words = CommandType.Name(command.command_type).removeprefix("COMMAND_TYPE_").split("_")
+    return "".join(word.capitalize() for word in words)
+
+
 def _refuse(turn: Turn, cause: WorkflowTaskFailedCause.ValueType, message: str) -> Outcome:
     """A later attempt that is refused again waits for its timeout, lest worker and engine chase each other."""
     task = turn.ex.task
     assert task is not None
-    name = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
     unhandled = cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+    words = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_").split("_")
+    text = message if unhandled else f"{''.join(word.capitalize() for word in words)}: {message}"
     if task.attempt == 1 or unhandled:
-        fail_task(turn, cause, application(message, name), task.identity)
-    camel = "".join(part.capitalize() for part in name.split("_"))
-    return Outcome(error=invalid(message if unhandled else f"{camel}: {message}"))
+        fail_task(turn, cause, refused(text))
+    return Outcome(error=invalid(text))
 
 
 def _leaves_no_trace(turn: Turn, request: RespondWorkflowTaskCompletedRequest) -> bool:

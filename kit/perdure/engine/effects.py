@@ -21,7 +21,7 @@ from temporalio.api.history.v1 import (
 from temporalio.api.sdk.v1 import UserMetadata
 
 from perdure.engine import externals, starting
-from perdure.engine.closing import terminate_run
+from perdure.engine.closing import replace_run, terminate_run
 from perdure.engine.runs import Run
 from perdure.engine.state import Child, Execution
 from perdure.engine.turn import (
@@ -101,7 +101,7 @@ class Effects:
         namespace, workflow_id = child.attributes.namespace, child.attributes.workflow_id
         reuse = child.attributes.workflow_id_reuse_policy
         existing = self._engine.runs.open_run(namespace, workflow_id)
-        back = self._engine.turn_of(parent)
+        back, run_id = self._engine.turn_of(parent), self._engine.new_id()
         if existing is not None and _is_child(parent, existing.ex, child.initiated_id):
             externals.child_started(back, child, existing.ex.first_run_id)  # before its parent was reset
             return [back]
@@ -110,12 +110,11 @@ class Effects:
                 externals.child_start_failed(back, child)
                 return [back]
             end = self._engine.turn(existing)
-            terminate_run(end, "TerminateIfRunning WorkflowIdReusePolicy Policy", None, "history-service")
+            replace_run(end, run_id)
             turns.append(end)
         elif not self._engine.runs.may_reuse(namespace, workflow_id, reuse):
             externals.child_start_failed(back, child)
             return [back]
-        run_id = self._engine.new_id()
         attributes = starting.from_child(
             parent,
             child.initiated_id,

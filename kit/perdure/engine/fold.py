@@ -33,7 +33,7 @@ def absorb(ex: Execution, event: HistoryEvent) -> None:
     match event.event_type:
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
             if request_id := event.workflow_execution_signaled_event_attributes.request_id:
-                ex.signal_requests.add(request_id)
+                ex.signal_requests[request_id] = 0
         case EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
             attributes = event.child_workflow_execution_started_event_attributes
             if child := ex.children.get(attributes.initiated_event_id):
@@ -257,7 +257,7 @@ def _timer_canceled(ex: Execution, event: HistoryEvent) -> None:
 def _signaled(ex: Execution, event: HistoryEvent) -> None:
     request_id = event.workflow_execution_signaled_event_attributes.request_id
     if request_id:
-        ex.signal_requests.add(request_id)
+        ex.signal_requests[request_id] = event.event_id
     ex.signal_count += 1
 
 

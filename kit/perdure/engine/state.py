@@ -247,7 +247,7 @@ class Execution:
     updates: dict[str, Update] = field(default_factory=dict)
 
     cancel_requested: bool = False
-    signal_requests: set[str] = field(default_factory=set)
+    signal_requests: dict[str, int] = field(default_factory=dict)  # id of its event; 0 while that is buffered
     signal_count: int = 0
     start_request_id: str = ""
     attached_request_ids: dict[str, int] = field(default_factory=dict)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from google.protobuf.any_pb2 import Any
+from temporalio.api.enums.v1 import ResourceExhaustedCause, ResourceExhaustedScope
+from temporalio.api.errordetails.v1 import ResourceExhaustedFailure
 from temporalio.api.history.v1 import (
     WorkflowExecutionUpdateAcceptedEventAttributes,
     WorkflowExecutionUpdateCompletedEventAttributes,
@@ -46,6 +48,10 @@ def _check_limits(ex: Execution, limits: Limits) -> None:
         raise ServiceError(
             Code.RESOURCE_EXHAUSTED,
             f"limit on number of concurrent in-flight updates has been reached ({limits.updates_in_flight})",
+            ResourceExhaustedFailure(
+                cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT,
+                scope=ResourceExhaustedScope.RESOURCE_EXHAUSTED_SCOPE_NAMESPACE,
+            ),
         )
     if len(ex.updates) >= limits.updates_total:
         raise ServiceError(
@@ -111,10 +117,8 @@ def _accept(turn: Turn, message: Message, update: Update | None) -> None:
 def _complete(turn: Turn, message: Message, update: Update | None) -> None:
     response = Response()
     message.body.Unpack(response)
-    update_id = message.protocol_instance_id
-    meta = Meta(update_id=update_id)
-    if update is not None and update.request is not None:
-        meta.identity = update.request.meta.identity
+    meta = Meta(update_id=message.protocol_instance_id)
+    meta.MergeFrom(response.meta)
     turn.add(
         WorkflowExecutionUpdateCompletedEventAttributes(
             meta=meta,

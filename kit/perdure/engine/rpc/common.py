@@ -97,9 +97,15 @@ class Token:
 
 async def token_run(engine: Engine, token: Token) -> Run:
     """The open run of a token. Raises NOT_FOUND."""
+    run = await find_token_run(engine, token)
+    if not run.ex.open:
+        raise not_found(COMPLETED)
+    return run
+
+
+async def find_token_run(engine: Engine, token: Token) -> Run:
+    """The run of a token, open or not. Raises NOT_FOUND."""
     run = await engine.runs.get(token.namespace, token.workflow_id, token.run_id)
     if run is None:
         raise not_found(_no_run(token.workflow_id, token.run_id))
-    if not run.ex.open:
-        raise not_found(COMPLETED)
     return run

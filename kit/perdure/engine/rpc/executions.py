@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.errordetails.v1 import ResourceExhaustedFailure
 from temporalio.api.history.v1 import (
     WorkflowExecutionCancelRequestedEventAttributes,
@@ -24,6 +25,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine import externals
 from perdure.engine.closing import terminate_run
 from perdure.engine.errors import Code, ServiceError
+from perdure.engine.rpc import links
 from perdure.engine.rpc.common import Handlers, check_chain, find_open_run, find_run
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ async def signal_workflow_execution(
     )
     engine.commit(turn)
     await engine.journal.durable(run.ticket)
-    return SignalWorkflowExecutionResponse()
+    return SignalWorkflowExecutionResponse(
+        link=links.to_request(run.ex, request.request_id, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
+    )
 
 
 async def request_cancel_workflow_execution(

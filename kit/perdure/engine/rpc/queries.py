@@ -16,7 +16,6 @@ from temporalio.api.errordetails.v1 import (
     ResourceExhaustedFailure,
     WorkflowNotReadyFailure,
 )
-from temporalio.api.failure.v1 import Failure
 from temporalio.api.query.v1 import QueryRejected
 from temporalio.api.workflowservice.v1 import (
     QueryWorkflowRequest,
@@ -27,6 +26,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine.checks import check_blob
 from perdure.engine.errors import Code, ServiceError, not_found
+from perdure.engine.limits import Limits
 from perdure.engine.matching import Offer
 from perdure.engine.protos import SECOND
 from perdure.engine.routing import QUERY
@@ -98,7 +98,7 @@ def _check_ready(engine: Engine, run: Run) -> None:
     if not ex.open and not ex.previous_started_id:
         raise ServiceError(
             Code.FAILED_PRECONDITION,
-            "Workflow was closed before any workflow task completed, so it cannot be queried.",
+            "Workflow execution closed before WorkflowTaskStarted event",
             WorkflowNotReadyFailure(),
         )
     if len(run.queries) > engine.limits.buffered_queries:
@@ -131,13 +131,21 @@ async def _ask_directly(engine: Engine, run: Run, query: Query) -> RespondQueryT
 
 def _response(answer: RespondQueryTaskCompletedRequest) -> QueryWorkflowResponse:
     if answer.completed_type == QueryResultType.QUERY_RESULT_TYPE_FAILED:
-        failure = answer.failure if answer.HasField("failure") else Failure(message=answer.error_message)
-        raise ServiceError(
-            Code.INVALID_ARGUMENT,
-            answer.error_message or failure.message,
-            QueryFailedFailure(failure=failure),
-        )
+        failure = answer.failure if answer.HasField("failure") else None
+        message = answer.error_message or answer.failure.message
+        raise ServiceError(Code.INVALID_ARGUMENT, message, QueryFailedFailure(failure=failure))
     return QueryWorkflowResponse(query_result=answer.query_result)
+
+
+def within_limits(
+    answer: RespondQueryTaskCompletedRequest, limits: Limits
+) -> RespondQueryTaskCompletedRequest:
+    """The worker's answer; one that is too large is a failed query."""
+    if answer.query_result.ByteSize() <= limits.blob_error:
+        return answer
+    return RespondQueryTaskCompletedRequest(
+        completed_type=QueryResultType.QUERY_RESULT_TYPE_FAILED, error_message="Blob data size exceeds limit."
+    )
 
 
 async def respond_query_task_completed(
@@ -148,7 +156,7 @@ async def respond_query_task_completed(
     query = run.queries.get(token.started) if run is not None else None
     if query is None or query.answer.done():
         raise not_found("query task not found, or already expired")
-    query.answer.set_result(request)
+    query.answer.set_result(within_limits(request, engine.limits))
     return RespondQueryTaskCompletedResponse()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import (
+    EventType,
     HistoryEventFilterType,
     PendingWorkflowTaskState,
     TaskQueueKind,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
 _CLOSE_EVENT = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
+_NEVER = -62_135_596_800  # the year 1, which the server gives as the time of what does not come
 _WITHOUT_VIRTUAL_EVENTS = ("temporal-cli", "temporal-ui")  # clients that cannot make sense of them
 
 
@@ -82,13 +84,15 @@ async def describe_workflow_execution(
 
 def _config(ex: Execution) -> WorkflowExecutionConfig:
     started = ex.started
-    return WorkflowExecutionConfig(
+    config = WorkflowExecutionConfig(
         task_queue=TaskQueue(name=ex.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
-        workflow_execution_timeout=started.workflow_execution_timeout,
-        workflow_run_timeout=started.workflow_run_timeout,
         default_workflow_task_timeout=started.workflow_task_timeout,
-        user_metadata=ex.events[0].user_metadata if ex.events else None,
+        user_metadata=ex.events[0].user_metadata if ex.events[0].HasField("user_metadata") else None,
     )
+    for name in ("workflow_execution_timeout", "workflow_run_timeout"):
+        if started.HasField(name):
+            getattr(config, name).CopyFrom(getattr(started, name))
+    return config
 
 
 def _info(ex: Execution) -> WorkflowExecutionInfo:
@@ -115,6 +119,7 @@ def _info(ex: Execution) -> WorkflowExecutionInfo:
     )
     if started.parent_workflow_execution.workflow_id:
         info.parent_execution.CopyFrom(started.parent_workflow_execution)
+        info.parent_namespace_id = started.parent_workflow_namespace_id
     if not ex.open:
         info.close_time.CopyFrom(timestamp(ex.close_time))
         info.execution_duration.CopyFrom(duration(max(0, ex.close_time - ex.start_time)))
@@ -135,10 +140,24 @@ def _extended(ex: Execution) -> WorkflowExecutionExtendedInfo:
         info.execution_expiration_time.CopyFrom(timestamp(ex.execution_expiration))
     if ex.run_expiration is not None:
         info.run_expiration_time.CopyFrom(timestamp(ex.run_expiration))
-    info.request_id_infos[ex.start_request_id].event_id = 1
-    for request_id, event_id in ex.attached_request_ids.items():
-        info.request_id_infos[request_id].event_id = event_id
+    else:
+        info.run_expiration_time.seconds = _NEVER
+    _tell_request_ids(ex, info)
     return info
+
+
+def _tell_request_ids(ex: Execution, info: WorkflowExecutionExtendedInfo) -> None:
+    """Which request led to which event; one that waits in the buffer has no id yet."""
+    kinds = (
+        ({ex.start_request_id: 1}, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED),
+        (ex.attached_request_ids, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED),
+        (ex.signal_requests, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED),
+    )
+    for known, event_type in kinds:
+        for request_id, event_id in known.items():
+            if request_id:
+                told = info.request_id_infos[request_id]
+                told.event_type, told.event_id, told.buffered = event_type, event_id, not event_id
 
 
 def _pending_task(ex: Execution) -> PendingWorkflowTaskInfo:
@@ -164,10 +183,7 @@ async def get_workflow_execution_history(
     engine: Engine, request: GetWorkflowExecutionHistoryRequest, metadata: Mapping[str, str]
 ) -> GetWorkflowExecutionHistoryResponse:
     token = _decode_page(request.next_page_token)
-    execution = WorkflowExecution(
-        workflow_id=request.execution.workflow_id, run_id=token.get("run") or request.execution.run_id
-    )
-    run = await find_run(engine, request.namespace, execution)
+    run = await _find_paged(engine, request.namespace, request.execution, token)
     if request.history_event_filter_type == _CLOSE_EVENT:
         return await _close_event(engine, request, run)
     after = int(token.get("after", 0))
@@ -186,6 +202,17 @@ async def get_workflow_execution_history(
     return response
 
 
+async def _find_paged(
+    engine: Engine, namespace: str, execution: WorkflowExecution, token: Mapping[str, str]
+) -> Run:
+    """The run that is meant; further pages are of the run of the first."""
+    run_id = token.get("run", "")
+    if run_id and execution.run_id and run_id != execution.run_id:
+        raise invalid("RunId in the request does not match the NextPageToken.")
+    named = WorkflowExecution(workflow_id=execution.workflow_id, run_id=run_id or execution.run_id)
+    return await find_run(engine, namespace, named)
+
+
 async def _wait_events(engine: Engine, run: Run, after: int) -> None:
     deadline = engine.limits.long_poll / SECOND
     while len(run.ex.events) <= after and run.ex.open:
@@ -196,7 +223,7 @@ async def _wait_events(engine: Engine, run: Run, after: int) -> None:
 async def _close_event(
     engine: Engine, request: GetWorkflowExecutionHistoryRequest, run: Run
 ) -> GetWorkflowExecutionHistoryResponse:
-    """The last event only; with `wait_new_event` not before the run is closed."""
+    """The last event of a closed run; with `wait_new_event` not before it is closed."""
     if request.wait_new_event:
         remaining = engine.limits.long_poll
         end = engine.clock.now() + remaining
@@ -209,7 +236,8 @@ async def _close_event(
                 history=History(), next_page_token=_encode_page(run, len(run.ex.events))
             )
     await engine.journal.durable(run.ticket)
-    return GetWorkflowExecutionHistoryResponse(history=History(events=run.ex.events[-1:]))
+    events = [] if run.ex.open else run.ex.events[-1:]
+    return GetWorkflowExecutionHistoryResponse(history=History(events=events))
 
 
 def _virtual(engine: Engine, run: Run, metadata: Mapping[str, str]) -> list[HistoryEvent]:
@@ -244,10 +272,7 @@ async def get_workflow_execution_history_reverse(
 ) -> GetWorkflowExecutionHistoryReverseResponse:
     """The same, last event first. The token counts down: `after` is the lowest id given out so far."""
     token = _decode_page(request.next_page_token)
-    execution = WorkflowExecution(
-        workflow_id=request.execution.workflow_id, run_id=token.get("run") or request.execution.run_id
-    )
-    run = await find_run(engine, request.namespace, execution)
+    run = await _find_paged(engine, request.namespace, request.execution, token)
     end = int(token["after"]) - 1 if token else len(run.ex.events)
     size = _page_size(engine, request.maximum_page_size)
     begin = max(0, end - size)

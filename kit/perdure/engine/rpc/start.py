@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
-from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.common.v1 import Link
+from temporalio.api.enums.v1 import EventType, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from temporalio.api.errordetails.v1 import (
     MultiOperationExecutionFailure,
     NamespaceNotFoundFailure,
@@ -31,14 +32,14 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine import externals, starting
 from perdure.engine.checks import check_blob, check_exact_length
-from perdure.engine.closing import terminate_run
+from perdure.engine.closing import replace_run
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.fold import pinned_version
 from perdure.engine.protos import from_duration
-from perdure.engine.rpc import updating, workflow_worker
+from perdure.engine.rpc import links, updating, workflow_worker
 from perdure.engine.rpc.common import Handlers
 from perdure.engine.runs import FAILED, Run
-from perdure.engine.state import UpdateStage
+from perdure.engine.state import Execution, UpdateStage
 from perdure.engine.turn import Turn
 from perdure.engine.updates import admit
 from perdure.engine.workflow_tasks import deliver
@@ -76,13 +77,22 @@ async def decide_start(engine: Engine, request: StartWorkflowExecutionRequest) -
             return Start(ex.run_id, ex.first_run_id, False, current, _attach(engine, current, request))
         if conflict == _Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING:
             end = engine.turn(current)
-            terminate_run(end, "TerminateIfRunning WorkflowIdReusePolicy Policy", None, "history-service")
-            return _begin(engine, request, (end,))
+            begun = _begin(engine, request, ())
+            replace_run(end, begun.run_id)
+            return replace(begun, turns=(end, *begun.turns))
         raise _already_started(current, "Workflow execution is already running.")
     if reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE:
-        raise _already_started(current, "Workflow execution already finished.")
+        raise _already_started(
+            current,
+            "Workflow execution already finished.",
+            " Workflow Id reuse policy: reject duplicate workflow Id.",
+        )
     if reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY and ex.status not in FAILED:
-        raise _already_started(current, "Workflow execution already finished successfully.")
+        raise _already_started(
+            current,
+            "Workflow execution already finished successfully.",
+            " Workflow Id reuse policy: allow duplicate workflow Id if last run failed.",
+        )
     return _begin(engine, request, ())
 
 
@@ -109,11 +119,11 @@ def _policies(request: StartWorkflowExecutionRequest) -> tuple[int, int]:
     return conflict or _Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL, reuse
 
 
-def _already_started(run: Run, message: str) -> ServiceError:
+def _already_started(run: Run, message: str, policy: str = "") -> ServiceError:
     ex = run.ex
     return ServiceError(
         Code.ALREADY_EXISTS,
-        f"{message} WorkflowId: {ex.workflow_id}, RunId: {ex.run_id}.",
+        f"{message} WorkflowId: {ex.workflow_id}, RunId: {ex.run_id}.{policy}",
         WorkflowExecutionAlreadyStartedFailure(
             start_request_id=ex.start_request_id, run_id=ex.run_id, first_execution_run_id=ex.first_run_id
         ),
@@ -185,7 +195,17 @@ async def start_workflow_execution(
         started=start.started,
         status=ex.status,  # type: ignore[arg-type]
         eager_workflow_task=eager,
+        link=_link(ex, request),
     )
+
+
+def _link(ex: Execution, request: StartWorkflowExecutionRequest) -> Link:
+    """To the event that the start led to: the Started event, or the one that attached its request id to an open run."""
+    if request.request_id in ex.attached_request_ids:
+        return links.to_request(
+            ex, request.request_id, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED
+        )
+    return links.to_event(ex, 1, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 
 
 async def signal_with_start_workflow_execution(
@@ -219,8 +239,9 @@ async def signal_with_start_workflow_execution(
         turn = engine.turn(start.run)
         start.run.ex.first_task_time = 0  # a start delay ends here
         externals.signal(turn, signal)
-        ticket = engine.commit(*start.turns, turn)
+        ex, ticket = start.run.ex, engine.commit(*start.turns, turn)
     else:
+        ex = start.turns[-1].ex if start.run is None else start.run.ex
         if start.run is None:
             turn = start.turns[-1]
             turn.append(turn.event(signal))
@@ -228,7 +249,12 @@ async def signal_with_start_workflow_execution(
         ticket = _commit(engine, start)
     await engine.journal.durable(ticket)
     return SignalWithStartWorkflowExecutionResponse(
-        run_id=start.run_id, first_execution_run_id=start.first_run_id, started=start.run is None
+        run_id=start.run_id,
+        first_execution_run_id=start.first_run_id,
+        started=start.run is None,
+        signal_link=links.to_request(
+            ex, request.request_id, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+        ),
     )
 
 
@@ -312,8 +338,9 @@ async def _start_and_update(
     completed = known is not None and known.stage is UpdateStage.COMPLETED and not known.aborted
     same_start = current is not None and start_request.request_id == current.ex.start_request_id
     if current is not None and (completed or (current.ex.open and (known is not None or same_start))):
-        start = Start(current.ex.run_id, current.ex.first_run_id, False, current)
+        start, attached = Start(current.ex.run_id, current.ex.first_run_id, False, current), True
     else:
+        attached = False
         try:
             start = await decide_start(engine, start_request)
         except ServiceError as error:
@@ -333,14 +360,14 @@ async def _start_and_update(
         raise _multi_error(1, error) from None
     await engine.journal.durable(run.ticket)
     answer = ExecuteMultiOperationResponse()
-    answer.responses.add().start_workflow.CopyFrom(
-        StartWorkflowExecutionResponse(
-            run_id=start.run_id,
-            first_execution_run_id=start.first_run_id,
-            started=start.started,
-            status=run.ex.status,  # type: ignore[arg-type]
-        )
-    )
+    begun = answer.responses.add().start_workflow
+    begun.run_id, begun.started, begun.status = start.run_id, start.started, run.ex.status  # type: ignore[assignment]
+    if start.started:
+        begun.first_execution_run_id = start.first_run_id
+    if not attached:
+        begun.link.CopyFrom(_link(run.ex, start_request))
+    if completed:  # it stands where the link of its own answer pointed
+        response.ClearField("link")
     answer.responses.add().update_workflow.CopyFrom(response)
     return answer
 

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import UpdateWorkflowExecutionLifecycleStage, WorkflowExecutionStatus
-from temporalio.api.errordetails.v1 import PermissionDeniedFailure, WorkflowNotReadyFailure
+from temporalio.api.common.v1 import Link, WorkflowExecution
+from temporalio.api.enums.v1 import (
+    EventType,
+    ResourceExhaustedCause,
+    ResourceExhaustedScope,
+    UpdateWorkflowExecutionLifecycleStage,
+    WorkflowExecutionStatus,
+)
+from temporalio.api.errordetails.v1 import (
+    PermissionDeniedFailure,
+    ResourceExhaustedFailure,
+    WorkflowNotReadyFailure,
+)
 from temporalio.api.update.v1 import Request, UpdateRef
 from temporalio.api.workflowservice.v1 import (
     PollWorkflowExecutionUpdateRequest,
@@ -19,9 +29,10 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine.checks import check_length
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.protos import SECOND
-from perdure.engine.rpc.common import COMPLETED, Handlers, check_chain, find_run
+from perdure.engine.rpc import links
+from perdure.engine.rpc.common import Handlers, check_chain, find_run
 from perdure.engine.runs import Run
-from perdure.engine.state import Update, UpdateStage
+from perdure.engine.state import Execution, Update, UpdateStage
 from perdure.engine.updates import admit
 
 if TYPE_CHECKING:
@@ -90,7 +101,17 @@ async def wait(engine: Engine, run: Run, update: Update, stage: int) -> UpdateWo
         ),
         outcome=update.outcome,
         stage=_STAGES[update.stage],
+        link=_link(run.ex, update),
     )
+
+
+def _link(ex: Execution, update: Update) -> Link | None:
+    if update.stage is UpdateStage.REJECTED or update.aborted:
+        return links.to_workflow(ex, "Update rejected")
+    if update.stage in (UpdateStage.ACCEPTED, UpdateStage.COMPLETED):
+        request_id = update.request.request_id if update.request is not None else ""
+        return links.to_request(ex, request_id, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
+    return None
 
 
 async def _reach(engine: Engine, run: Run, update: Update, stage: int) -> None:
@@ -109,9 +130,14 @@ def _raise_aborted(run: Run) -> None:
         or run.ex.new_run_id
     ):
         raise ServiceError(
-            Code.UNAVAILABLE, "workflow operation can not be applied because workflow is closing"
+            Code.RESOURCE_EXHAUSTED,
+            "workflow operation can not be applied because workflow is closing",
+            ResourceExhaustedFailure(
+                cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW,
+                scope=ResourceExhaustedScope.RESOURCE_EXHAUSTED_SCOPE_NAMESPACE,
+            ),
         )
-    raise not_found(COMPLETED)
+    raise not_found("workflow update was aborted by closing workflow")
 
 
 async def poll_workflow_execution_update(
@@ -120,7 +146,7 @@ async def poll_workflow_execution_update(
     run = await find_run(engine, request.namespace, request.update_ref.workflow_execution)
     update = run.ex.updates.get(request.update_ref.update_id)
     if update is None:
-        raise not_found(f"update {request.update_ref.update_id!r} not found")
+        raise not_found(f'update "{request.update_ref.update_id}" not found')
     await _reach(engine, run, update, request.wait_policy.lifecycle_stage)
     await engine.journal.durable(run.ticket)
     response = PollWorkflowExecutionUpdateResponse(

@@ -31,7 +31,7 @@ from perdure.engine.matching import PollRequest, QueueKey
 from perdure.engine.processes import is_own
 from perdure.engine.protos import SECOND, timestamp
 from perdure.engine.rpc import activity_worker
-from perdure.engine.rpc.common import Handlers, Token, poll_request, token_run
+from perdure.engine.rpc.common import Handlers, Token, find_token_run, poll_request
 from perdure.engine.runs import DIRECT, Query, Run
 from perdure.engine.state import Execution, WorkflowTask
 from perdure.engine.turn import Turn
@@ -132,7 +132,6 @@ def _query_task(run: Run, query: Query, sticky: bool) -> PollWorkflowTaskQueueRe
         workflow_execution=WorkflowExecution(workflow_id=ex.workflow_id, run_id=ex.run_id),
         workflow_type=WorkflowType(name=ex.workflow_type),
         previous_started_event_id=ex.previous_started_id,
-        started_event_id=ex.previous_started_id,
         attempt=1,
         history=History() if sticky else History(events=ex.events),
         query=query.query,
@@ -145,10 +144,11 @@ def _query_task(run: Run, query: Query, sticky: bool) -> PollWorkflowTaskQueueRe
 async def _find_task(engine: Engine, token_bytes: bytes) -> tuple[Run, WorkflowTask]:
     """The started task of a token. Raises NOT_FOUND when it is another one by now."""
     token = Token.decode(token_bytes)
-    run = await token_run(engine, token)
+    run = await find_token_run(engine, token)
     task = run.ex.task
     if (
-        task is None
+        not run.ex.open
+        or task is None
         or not task.started
         or (task.scheduled_id, task.request_id, task.attempt) != (token.id, token.started, token.attempt)
     ):
