@@ -14,7 +14,7 @@ from perdure.engine import activities, updates
 from perdure.engine.command_events import Completion, carry_out
 from perdure.engine.commands import CLOSING, check, unhandled_events
 from perdure.engine.errors import ServiceError, invalid
-from perdure.engine.failures import refused
+from perdure.engine.failures import server
 from perdure.engine.protos import from_duration
 from perdure.engine.state import Execution
 from perdure.engine.turn import Turn
@@ -78,7 +78,7 @@ def _refuse(turn: Turn, cause: WorkflowTaskFailedCause.ValueType, message: str) 
     words = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_").split("_")
     text = message if unhandled else f"{''.join(word.capitalize() for word in words)}: {message}"
     if task.attempt == 1 or unhandled:
-        fail_task(turn, cause, refused(text))
+        fail_task(turn, cause, server(text))
     return Outcome(error=invalid(text))
 
 

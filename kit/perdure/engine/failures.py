@@ -50,11 +50,6 @@ def server(message: str, *, non_retryable: bool = False, cause: Failure | None =
     )
 
 
-def refused(message: str, *, non_retryable: bool = False) -> Failure:
-    """Of what a worker sent and the service does not take."""
-    return Failure(message=message, server_failure_info=ServerFailureInfo(non_retryable=non_retryable))
-
-
 def canceled(message: str, details: Payloads | None = None) -> Failure:
     return Failure(
         message=message, source="Server", canceled_failure_info=CanceledFailureInfo(details=details)
