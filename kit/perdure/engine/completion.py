@@ -13,7 +13,7 @@ from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedReques
 from perdure.engine import activities, updates
 from perdure.engine.command_events import Completion, carry_out
 from perdure.engine.commands import CLOSING, check, unhandled_events
-from perdure.engine.errors import ServiceError, invalid
+from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.failures import server
 from perdure.engine.protos import from_duration
 from perdure.engine.state import Execution
@@ -42,6 +42,11 @@ def complete(
     task = ex.task
     assert task is not None
     _check_sequence(request.commands)
+    if ex.paused is not None and request.force_create_new_workflow_task:
+        raise ServiceError(
+            Code.FAILED_PRECONDITION,
+            "Workflow is paused and force create new workflow task is not allowed.",
+        )
     if bad := check(ex, request.commands, request.messages, turn.limits):
         return _refuse(turn, bad.cause, bad.message)
     closing = bool(request.commands) and request.commands[-1].command_type in CLOSING

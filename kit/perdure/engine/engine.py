@@ -33,7 +33,7 @@ from perdure.engine.recovery import recover
 from perdure.engine.routing import Routing
 from perdure.engine.runs import Run, Runs
 from perdure.engine.service import Service
-from perdure.engine.state import Execution
+from perdure.engine.state import RUNNING, Execution
 from perdure.engine.turn import (
     Effect,
     OfferActivity,
@@ -240,13 +240,13 @@ class Engine:
 
     def _offer_activity(self, ex: Execution, scheduled_id: int) -> None:
         activity = ex.activities.get(scheduled_id)
-        if activity is None or activity.started or not ex.open:
+        if activity is None or activity.started or ex.status != RUNNING:
             return
         stamp = activity.stamp
 
         def valid() -> bool:
             now = ex.activities.get(scheduled_id)
-            return ex.open and now is not None and not now.started and now.stamp == stamp
+            return ex.status == RUNNING and now is not None and not now.started and now.stamp == stamp
 
         self.adopt("activity", activity.attributes.activity_type.name, "")
         key = self.queue_key(ex, activity.attributes.task_queue.name, "activity")

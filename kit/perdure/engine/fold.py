@@ -11,9 +11,19 @@ from temporalio.api.enums.v1 import EventType, TimeoutType, WorkflowExecutionSta
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import VersioningOverride
 
-from perdure.engine import reset_points, virtual_time
+from perdure.engine import pause_info, reset_points, virtual_time
 from perdure.engine.protos import from_duration, from_timestamp
-from perdure.engine.state import Activity, Child, Execution, Timer, Update, UpdateStage, WorkflowTask
+from perdure.engine.state import (
+    PAUSED,
+    RUNNING,
+    Activity,
+    Child,
+    Execution,
+    Timer,
+    Update,
+    UpdateStage,
+    WorkflowTask,
+)
 
 _Apply = Callable[[Execution, HistoryEvent], None]
 _APPLY: dict[int, _Apply] = {}
@@ -141,6 +151,11 @@ def _task_failed(ex: Execution, event: HistoryEvent) -> None:
     attributes = event.workflow_task_failed_event_attributes
     if attributes.cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
         _reset(ex, event)
+    elif (
+        attributes.cause
+        == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_PAUSE_REQUESTED_BEFORE_TASK_STARTED
+    ):
+        ex.task_attempt = 1
     else:
         ex.task_failures += 1
 
@@ -284,6 +299,21 @@ def _set_options(ex: Execution, event: HistoryEvent) -> None:
         ex.version = pinned_version(attributes.versioning_override, ex.workflow_type)
     if attributes.HasField("priority"):
         ex.priority = attributes.priority
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_PAUSED)
+def _paused(ex: Execution, event: HistoryEvent) -> None:
+    ex.status = PAUSED
+    ex.paused = event.workflow_execution_paused_event_attributes
+    ex.paused_time = from_timestamp(event.event_time)
+    pause_info.show(ex)
+
+
+@_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UNPAUSED)
+def _unpaused(ex: Execution, event: HistoryEvent) -> None:
+    ex.status = RUNNING
+    ex.paused = None
+    pause_info.show(ex)
 
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED)

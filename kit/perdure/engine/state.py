@@ -26,6 +26,7 @@ from temporalio.api.history.v1 import (
     RequestCancelExternalWorkflowExecutionInitiatedEventAttributes,
     SignalExternalWorkflowExecutionInitiatedEventAttributes,
     StartChildWorkflowExecutionInitiatedEventAttributes,
+    WorkflowExecutionPausedEventAttributes,
     WorkflowExecutionStartedEventAttributes,
 )
 from temporalio.api.update.v1 import Outcome, Request
@@ -34,6 +35,7 @@ from temporalio.api.workflow.v1 import ResetPointInfo, VersioningOverride
 from perdure.engine.protos import from_duration, from_timestamp
 
 RUNNING = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
+PAUSED = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED
 
 
 @dataclass(slots=True)
@@ -257,6 +259,9 @@ class Execution:
     versioning_override: VersioningOverride | None = None
     priority: Priority = field(default_factory=Priority)
 
+    paused: WorkflowExecutionPausedEventAttributes | None = None
+    paused_time: int = 0
+
     reset_time: int = 0  # when this run was made, by resetting another; 0 for all others
     reset_of: list[str] = field(
         default_factory=list
@@ -273,7 +278,7 @@ class Execution:
 
     @property
     def open(self) -> bool:
-        return self.status == RUNNING
+        return self.status in (RUNNING, PAUSED)
 
     @property
     def next_event_id(self) -> int:

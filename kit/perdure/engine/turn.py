@@ -90,6 +90,8 @@ Effect: TypeAlias = (
 _IGNORABLE = frozenset(
     (
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_PAUSED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UNPAUSED,
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED,
     )
 )
@@ -150,4 +152,4 @@ class Turn:
         memo, attributes = type(ex.memo)(), type(ex.search_attributes)()
         memo.CopyFrom(ex.memo)
         attributes.CopyFrom(ex.search_attributes)
-        self.records.append(ExecutionChanged(ex.run_id, self.now, ex.version, memo, attributes))
+        self.records.append(ExecutionChanged(ex.run_id, self.now, ex.version, memo, attributes, ex.status))

@@ -20,7 +20,7 @@ from temporalio.api.history.v1 import (
 from temporalio.api.taskqueue.v1 import TaskQueue
 
 from perdure.engine.protos import SECOND, attributes_of, duration
-from perdure.engine.state import Execution, UpdateStage, WorkflowTask
+from perdure.engine.state import RUNNING, Execution, UpdateStage, WorkflowTask
 from perdure.engine.turn import OfferTask, Turn
 
 _LAST = frozenset(
@@ -39,9 +39,12 @@ _LAST = frozenset(
 
 
 def schedule_task(turn: Turn, *, original_time: int = 0, speculative: bool = False) -> None:
-    """Schedules a workflow task unless one is pending. `original_time`: of the first task in a chain of heartbeats."""
+    """Schedules a workflow task, unless one is pending or the run is paused.
+
+    `original_time`: of the first task in a chain of heartbeats.
+    """
     ex = turn.ex
-    if ex.task is not None or not ex.open:
+    if ex.task is not None or ex.status != RUNNING:
         return
     attempt = ex.task_attempt
     timeout = _grown_timeout(ex.task_timeout, attempt)

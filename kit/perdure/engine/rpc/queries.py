@@ -80,6 +80,8 @@ async def _answer_or_change(run: Run, query: Query) -> None:
 
 def _rejection(run: Run, condition: int) -> QueryRejected | None:
     ex = run.ex
+    if ex.paused is not None and ex.open:
+        return QueryRejected(status=ex.status)  # type: ignore[arg-type]
     not_open = condition == QueryRejectCondition.QUERY_REJECT_CONDITION_NOT_OPEN
     not_clean = condition == QueryRejectCondition.QUERY_REJECT_CONDITION_NOT_COMPLETED_CLEANLY
     if not ex.open and (not_open or (not_clean and ex.status != _COMPLETED)):

@@ -136,6 +136,10 @@ def _extended(ex: Execution) -> WorkflowExecutionExtendedInfo:
     )
     if ex.reset_time:
         info.last_reset_time.CopyFrom(timestamp(ex.reset_time))
+    if ex.paused is not None and ex.open:
+        info.pause_info.identity = ex.paused.identity
+        info.pause_info.reason = ex.paused.reason
+        info.pause_info.paused_time.CopyFrom(timestamp(ex.paused_time))
     if ex.execution_expiration is not None:
         info.execution_expiration_time.CopyFrom(timestamp(ex.execution_expiration))
     if ex.run_expiration is not None:

@@ -78,7 +78,9 @@ async def update_workflow_execution(
 
 
 def admit_to(engine: Engine, run: Run, request: Request) -> tuple[Update, int]:
-    """Admits an update to a run, or finds the one of that id. Refuses while the workflow task keeps failing."""
+    """Admits an update to a run, or finds the one of that id. Refuses while the run is paused, or its workflow task keeps failing."""
+    if run.ex.paused is not None and run.ex.open:
+        raise ServiceError(Code.FAILED_PRECONDITION, "Workflow is paused. Cannot update the workflow.")
     if request.meta.update_id not in run.ex.updates and run.ex.task_failures >= 3:
         raise ServiceError(
             Code.FAILED_PRECONDITION,
