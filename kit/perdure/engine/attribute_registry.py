@@ -38,6 +38,10 @@ class AttributeRegistry:
         self._types.pop(namespace, None)
         return max((self._kept.drop(KIND, namespace, name) for name in names), default=0)
 
+    def forget(self, namespace: str) -> None:
+        """The namespace is deleted."""
+        self._types.pop(namespace, None)
+
     def learn(self, namespace: str, commands: Iterable[Command]) -> None:
         """Registers what typed keys name for the first time, with the type that they have.
 

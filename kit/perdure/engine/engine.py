@@ -25,6 +25,7 @@ from perdure.engine.kept import Documents
 from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.local_project import LocalProject
 from perdure.engine.matching import Kind, Matching, Offer, QueueKey
+from perdure.engine.namespaces import Namespaces
 from perdure.engine.priorities import inherited, rank
 from perdure.engine.processes import Lease, Processes, is_process_name, may_live
 from perdure.engine.queue_config import kept_limits
@@ -64,6 +65,7 @@ class Engine:
         self.new_id = Ids(self.clock)
         self.runs = Runs(journal, limits)
         self.kept = Documents(journal, self.clock.now)
+        self.namespaces = Namespaces(self.kept)
         self.search_attributes = AttributeRegistry(self.kept)
         self.alarms = Alarms(self.clock)
         self.routing = Routing(self)

@@ -48,3 +48,8 @@ class Documents:
         """Takes a document away; returns the ticket of its commit."""
         self._bodies.get((kind, namespace), {}).pop(id, None)
         return self._journal.append([Kept(kind, namespace, id, self._now(), None)])
+
+    def drop_namespace(self, namespace: str) -> int:
+        """Takes all documents of a namespace away; returns the ticket of the commit."""
+        gone = [(kind, id) for (kind, of), bodies in self._bodies.items() if of == namespace for id in bodies]
+        return max((self.drop(kind, namespace, id) for kind, id in gone), default=0)

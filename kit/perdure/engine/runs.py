@@ -121,6 +121,7 @@ class Runs:
         self._kept_bytes = 0
         self._current: dict[Key, str] = {}  # the newest run in memory of each id
         self._ever: set[Key] = set()
+        self._deleted: set[str] = set()  # the file may still have them for a moment
 
     def remember_ids(self) -> None:
         """Learns which workflow ids the file holds, so that a new id needs no look-up."""
@@ -141,6 +142,24 @@ class Runs:
         self._quiet.pop(run.ex.run_id, None)
         self._weight -= self._weights.pop(run.ex.run_id, 0)
         self._keep(run)
+
+    def forget(self, run: Run) -> None:
+        """The run was deleted, after it was closed."""
+        ex = run.ex
+        self._deleted.add(ex.run_id)
+        if self._closed.pop(ex.run_id, None) is not None:
+            self._kept_bytes -= ex.history_size
+        if self._current.get(_key(ex)) == ex.run_id:
+            del self._current[_key(ex)]
+
+    async def forget_id(self, namespace: str, workflow_id: str, division: str = "") -> None:
+        """After runs of a workflow id were deleted: if none is left, the id was never used."""
+        key = (namespace, division, workflow_id)
+        if (
+            await self._journal.latest_run(*(namespace, workflow_id, division)) is None
+            and key not in self._current
+        ):
+            self._ever.discard(key)
 
     def settled(self, run: Run) -> None:
         """The open run has changed: what it weighs, and whether it may be parked, is seen anew."""
@@ -250,6 +269,8 @@ class Runs:
 
     async def get(self, namespace: str, workflow_id: str, run_id: str) -> Run | None:
         """A run by its id; None if there is none, or it is of another workflow id."""
+        if run_id in self._deleted:
+            return None
         run = self._open.get(run_id) or self._closed.get(run_id)
         if run is None:
             records = await self._journal.read_run(run_id)

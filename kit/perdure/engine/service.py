@@ -15,14 +15,17 @@ from perdure.engine.errors import Code, ServiceError
 from perdure.engine.rpc import (
     activity_operators,
     activity_worker,
+    deleting,
     executions,
     info,
     listing,
+    namespaces,
     options,
     pausing,
     queries,
     reading,
     resetting,
+    search_attributes,
     start,
     task_queues,
     test_service,
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
 
 HANDLERS: Handlers = {
     **info.HANDLERS,
+    **namespaces.HANDLERS,
+    **search_attributes.HANDLERS,
+    **deleting.HANDLERS,
     **start.HANDLERS,
     **executions.HANDLERS,
     **options.HANDLERS,
@@ -57,11 +63,31 @@ HANDLERS: Handlers = {
 }
 
 
+_OF_NO_NAMESPACE = frozenset(  # they speak of a namespace, or look for it themselves
+    (*namespaces.HANDLERS, *search_attributes.HANDLERS)
+)
+_STARTS = frozenset(  # what a deprecated namespace refuses
+    (
+        "StartWorkflowExecution",
+        "SignalWithStartWorkflowExecution",
+        "ExecuteMultiOperation",
+        "StartActivityExecution",
+        "CreateSchedule",
+        "StartBatchOperation",
+    )
+)
+
+
 class Service:
     """`call` answers any RPC of WorkflowService, OperatorService and TestService."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    @staticmethod
+    def answers(method: str) -> bool:
+        """Whether an RPC is carried out here."""
+        return method in HANDLERS
 
     async def call(self, method: str, request: Message, metadata: Mapping[str, str] = {}) -> Message:
         """Answers one request.
@@ -79,8 +105,9 @@ class Service:
             reason = REFUSED.get(method, "perdure's engine does not know this RPC")
             raise ServiceError(Code.UNIMPLEMENTED, f"{method}: {reason}")
         check_named(method, request)
-        if (namespace := getattr(request, "namespace", "")) and isinstance(namespace, str):
-            info.check_namespace(namespace)
+        namespace = getattr(request, "namespace", "")
+        if namespace and isinstance(namespace, str) and method not in _OF_NO_NAMESPACE:
+            self._engine.namespaces.check(namespace, starting=method in _STARTS)
         check_request(method, request, self._engine.limits)
         try:
             return await handler(self._engine, request, metadata)
