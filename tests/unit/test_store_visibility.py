@@ -138,7 +138,7 @@ def test_a_page_goes_on_behind_the_last_row() -> None:
         ("WorkflowId", "invalid expression: incomplete expression"),
         ("WorkflowId =", "malformed SQL query: "),
         ("WorkflowId = 'a", "malformed SQL query: "),
-        ("(WorkflowId = 'a'", "malformed SQL query: Expecting )"),
+        ("(WorkflowId = 'a'", "malformed SQL query: syntax error: Expecting )"),
         ("()", "malformed SQL query: "),
         (
             "WorkflowId = TaskQueue",

@@ -31,7 +31,7 @@ from temporalio.api.history.v1 import (
 from temporalio.api.protocol.v1 import Message
 from temporalio.api.taskqueue.v1 import TaskQueue
 
-from perdure.engine import activities, updates
+from perdure.engine import activities, search_attributes, updates
 from perdure.engine.closing import close_run, complete_run, fail_run, least_delay
 from perdure.engine.protos import duration, from_duration
 from perdure.engine.starting import from_continue_as_new
@@ -129,10 +129,11 @@ def _record_marker(c: Completion, command: Command) -> None:
 
 
 def _upsert_search_attributes(c: Completion, command: Command) -> None:
-    attributes = command.upsert_workflow_search_attributes_command_attributes
+    attributes = command.upsert_workflow_search_attributes_command_attributes.search_attributes
     c.turn.add(
         UpsertWorkflowSearchAttributesEventAttributes(
-            workflow_task_completed_event_id=c.completed_id, search_attributes=attributes.search_attributes
+            workflow_task_completed_event_id=c.completed_id,
+            search_attributes=search_attributes.typed(attributes, c.turn.attribute_types),
         ),
         command=command,
     )
@@ -189,8 +190,20 @@ def _start_child(c: Completion, command: Command) -> None:
         initiated.time_skipping_config.CopyFrom(config)
     if state is not None:
         initiated.time_skipping_state_propagation.CopyFrom(state)
+    _set_attributes(c, initiated)
     event = c.turn.add(initiated, command=command)
     c.turn.effects.append(StartChild(event.event_id))
+
+
+def _set_attributes(
+    c: Completion,
+    event: StartChildWorkflowExecutionInitiatedEventAttributes
+    | WorkflowExecutionContinuedAsNewEventAttributes,
+) -> None:
+    """The search attributes of a run to come: with their types, and without those that are to be removed."""
+    if event.HasField("search_attributes"):
+        given = search_attributes.without_removed(event.search_attributes)
+        event.search_attributes.CopyFrom(search_attributes.typed(given, c.turn.attribute_types))
 
 
 def _signal_external(c: Completion, command: Command) -> None:
@@ -270,12 +283,11 @@ def _continue_as_new(c: Completion, command: Command) -> None:
         "last_completion_result",
         "header",
         "memo",
+        "search_attributes",
     ):
         if attributes.HasField(name):
             getattr(event, name).CopyFrom(getattr(attributes, name))
-    event.search_attributes.CopyFrom(
-        attributes.search_attributes if attributes.HasField("search_attributes") else ex.search_attributes
-    )
+    _set_attributes(c, event)
     delay = least_delay(c.turn, from_duration(attributes.backoff_start_interval))
     event.backoff_start_interval.CopyFrom(duration(delay))
     following = from_continue_as_new(ex, event, c.turn.limits)

@@ -6,15 +6,15 @@ write the first event. So a bad command never leaves half of a completion behind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from temporalio.api.command.v1 import Command
-from temporalio.api.common.v1 import RetryPolicy
+from temporalio.api.common.v1 import RetryPolicy, SearchAttributes
 from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
 from temporalio.api.protocol.v1 import Message
 
-from perdure.engine import cron
+from perdure.engine import cron, search_attributes
 from perdure.engine.errors import ServiceError
 from perdure.engine.limits import Limits
 from perdure.engine.priorities import check_priority
@@ -40,6 +40,7 @@ class BadCommand(Exception):
 
     cause: WorkflowTaskFailedCause.ValueType
     message: str
+    ends_run: bool = False  # it is beyond a limit: the run is terminated, as trying again cannot help
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class _Shadow:
 
     ex: Execution
     limits: Limits
+    attribute_types: Mapping[str, str]  # of the namespace's custom search attributes
     activities: set[str]
     scheduled: set[int]
     cancelled: set[int]
@@ -59,15 +61,20 @@ class _Shadow:
     new_activities: int = 0
     signals: int = 0
     cancels: int = 0
+    search_attributes: SearchAttributes = field(default_factory=SearchAttributes)
     removed: set[str] = field(default_factory=set)  # buffered TimerFired events that a CancelTimer takes back
     closing: bool = False
 
 
 def check(
-    ex: Execution, commands: Sequence[Command], messages: Sequence[Message], limits: Limits
+    ex: Execution,
+    commands: Sequence[Command],
+    messages: Sequence[Message],
+    limits: Limits,
+    attribute_types: Mapping[str, str],
 ) -> BadCommand | None:
     """The first command that must fail the workflow task; None when all are good."""
-    shadow = _shadow(ex, messages, limits)
+    shadow = _shadow(ex, messages, limits, attribute_types)
     for command in commands:
         try:
             if command.command_type in CLOSING:
@@ -85,7 +92,9 @@ def check(
     return None
 
 
-def _shadow(ex: Execution, messages: Sequence[Message], limits: Limits) -> _Shadow:
+def _shadow(
+    ex: Execution, messages: Sequence[Message], limits: Limits, attribute_types: Mapping[str, str]
+) -> _Shadow:
     ended = {
         b.event.activity_task_completed_event_attributes.scheduled_event_id
         or b.event.activity_task_failed_event_attributes.scheduled_event_id
@@ -101,6 +110,7 @@ def _shadow(ex: Execution, messages: Sequence[Message], limits: Limits) -> _Shad
     return _Shadow(
         ex=ex,
         limits=limits,
+        attribute_types=attribute_types,
         activities=set(ex.activity_ids),
         scheduled=set(ex.activities) | (ended - {0}),
         cancelled={a.scheduled_id for a in ex.activities.values() if a.cancel_requested_id},
@@ -109,6 +119,7 @@ def _shadow(ex: Execution, messages: Sequence[Message], limits: Limits) -> _Shad
         children=len(ex.children),
         child_ids=set(),
         messages={m.id for m in messages},
+        search_attributes=ex.search_attributes,
     )
 
 
@@ -146,6 +157,10 @@ def _check_closing(shadow: _Shadow, command: Command) -> None:
         attributes = command.continue_as_new_workflow_execution_command_attributes
         cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CONTINUE_AS_NEW_ATTRIBUTES
         _check_retry(attributes.retry_policy, cause)
+        queue = f'name:"{attributes.task_queue.name}" kind:TASK_QUEUE_KIND_NORMAL'
+        place = f". WorkflowType={attributes.workflow_type.name} TaskQueue={queue}"
+        _check_written(shadow, attributes.search_attributes, "ContinueAsNewWorkflowExecutionCommand", place)
+        _check_attributes_size(shadow, attributes.search_attributes)
     if command.command_type == CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION:
         _require(
             command.fail_workflow_execution_command_attributes.HasField("failure"),
@@ -253,11 +268,42 @@ def _check_marker(shadow: _Shadow, command: Command) -> None:
 
 
 def _check_search_attributes(shadow: _Shadow, command: Command) -> None:
-    _require(
-        command.upsert_workflow_search_attributes_command_attributes.search_attributes.indexed_fields,
-        _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES,
-        "IndexedFields is empty on UpsertWorkflowSearchAttributesCommand.",
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
+    which = "UpsertWorkflowSearchAttributesCommand"
+    given = command.HasField("upsert_workflow_search_attributes_command_attributes")
+    _require(given, cause, f"{which}Attributes is not set on {which}.")
+    attributes = command.upsert_workflow_search_attributes_command_attributes
+    _require(attributes.HasField("search_attributes"), cause, f"SearchAttributes is not set on {which}.")
+    _require(attributes.search_attributes.indexed_fields, cause, f"IndexedFields is not set on {which}.")
+    _check_written(shadow, attributes.search_attributes)
+    shadow.search_attributes = search_attributes.merged(
+        shadow.search_attributes, attributes.search_attributes
     )
+    _check_attributes_size(shadow, shadow.search_attributes)
+
+
+def _check_written(
+    shadow: _Shadow, attributes: SearchAttributes, where: str = "", rest: str = "", namespace: str = ""
+) -> None:
+    """Whether search attributes may be written; `where` and `rest` are what the server says around a bad value."""
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
+    try:
+        search_attributes.check_names(attributes, shadow.attribute_types, namespace or shadow.ex.namespace)
+    except ServiceError as error:
+        raise BadCommand(cause, error.message) from None
+    try:
+        search_attributes.check_values(attributes, shadow.attribute_types, shadow.limits)
+    except ServiceError as error:
+        where = f"invalid SearchAttributes on {where}: " if where else ""
+        raise BadCommand(cause, f"{where}{error.message}{rest}") from None
+
+
+def _check_attributes_size(shadow: _Shadow, attributes: SearchAttributes) -> None:
+    try:
+        search_attributes.check_size(attributes, shadow.limits)
+    except ServiceError as error:
+        cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
+        raise BadCommand(cause, error.message, ends_run=True) from None
 
 
 def _check_memo(shadow: _Shadow, command: Command) -> None:
@@ -294,6 +340,12 @@ def _check_child(shadow: _Shadow, command: Command) -> None:
         check_priority(attributes.priority)
     except ServiceError as error:
         raise BadCommand(cause, error.message) from None
+    namespace = attributes.namespace or shadow.ex.namespace
+    place = f". WorkflowId={attributes.workflow_id} WorkflowType={attributes.workflow_type.name} Namespace={namespace}"
+    _check_written(
+        shadow, attributes.search_attributes, "StartChildWorkflowCommand", place, attributes.namespace
+    )
+    _check_attributes_size(shadow, attributes.search_attributes)
     shadow.children += 1
     _require(
         shadow.children <= shadow.limits.pending,

@@ -11,8 +11,9 @@ from temporalio.api.history.v1 import WorkflowTaskCompletedEventAttributes
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.engine import activities, updates
+from perdure.engine.closing import terminate_run
 from perdure.engine.command_events import Completion, carry_out
-from perdure.engine.commands import CLOSING, check, unhandled_events
+from perdure.engine.commands import CLOSING, BadCommand, check, unhandled_events
 from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.failures import server
 from perdure.engine.protos import from_duration
@@ -47,7 +48,9 @@ def complete(
             Code.FAILED_PRECONDITION,
             "Workflow is paused and force create new workflow task is not allowed.",
         )
-    if bad := check(ex, request.commands, request.messages, turn.limits):
+    if bad := check(ex, request.commands, request.messages, turn.limits, turn.attribute_types):
+        if bad.ends_run:
+            return _end_run(turn, bad)
         return _refuse(turn, bad.cause, bad.message)
     closing = bool(request.commands) and request.commands[-1].command_type in CLOSING
     if closing and unhandled_events(ex, request.commands):
@@ -73,6 +76,18 @@ def _name(command: Command) -> str:
     """As Temporal spells it: CompleteWorkflowExecution."""
     words = CommandType.Name(command.command_type).removeprefix("COMMAND_TYPE_").split("_")
     return "".join(word.capitalize() for word in words)
+
+
+def _end_run(turn: Turn, bad: BadCommand) -> Outcome:
+    """A command beyond a limit: no later attempt could do better, so that the run ends here."""
+    task = turn.ex.task
+    assert task is not None
+    name = WorkflowTaskFailedCause.Name(bad.cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
+    reason = f"{''.join(part.capitalize() for part in name.split('_'))}: {bad.message}"
+    fail_task(turn, bad.cause, server(reason), task.identity, reschedule=False)
+    terminate_run(turn, reason, None, "history-service")
+    updates.abort(turn.ex)
+    return Outcome(error=invalid(reason))
 
 
 def _refuse(turn: Turn, cause: WorkflowTaskFailedCause.ValueType, message: str) -> Outcome:

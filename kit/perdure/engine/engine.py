@@ -139,7 +139,8 @@ class Engine:
         return self.turn_of(run.ex)
 
     def turn_of(self, ex: Execution) -> Turn:
-        return Turn(ex, self.clock.now() + ex.skipped, self.limits)
+        types = self.search_attributes.of(ex.namespace)
+        return Turn(ex, self.clock.now() + ex.skipped, self.limits, attribute_types=types)
 
     def commit(self, *turns: Turn) -> int:
         """Appends what the turns and their effects decided, in one transaction; returns its ticket."""

@@ -13,6 +13,7 @@ from temporalio.api.workflow.v1 import VersioningOverride
 
 from perdure.engine import pause_info, reset_points, virtual_time
 from perdure.engine.protos import from_duration, from_timestamp
+from perdure.engine.search_attributes import is_removal
 from perdure.engine.state import (
     PAUSED,
     RUNNING,
@@ -326,7 +327,7 @@ def _time_skipped(ex: Execution, event: HistoryEvent) -> None:
 def _upsert_search_attributes(ex: Execution, event: HistoryEvent) -> None:
     upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
     for name, payload in upserted.items():
-        if payload.data in (b"null", b"[]", b""):
+        if is_removal(payload):
             ex.search_attributes.indexed_fields.pop(name, None)
         else:
             ex.search_attributes.indexed_fields[name].CopyFrom(payload)

@@ -10,7 +10,7 @@ import uuid
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
-from temporalio.api.enums.v1 import ArchivalState, NamespaceState
+from temporalio.api.enums.v1 import ArchivalState, NamespaceState, ReplicationState
 from temporalio.api.errordetails.v1 import NamespaceInvalidStateFailure, NamespaceNotFoundFailure
 from temporalio.api.replication.v1 import ClusterReplicationConfig
 from temporalio.api.workflowservice.v1 import (
@@ -120,6 +120,7 @@ def register(request: RegisterNamespaceRequest, limits: Limits) -> DescribeNames
     )
     info = found.namespace_info
     info.description, info.owner_email = request.description, request.owner_email
+    found.replication_config.state = ReplicationState.REPLICATION_STATE_NORMAL
     info.data.update(request.data)
     return found
 

@@ -100,10 +100,21 @@ def is_built_in(name: str) -> bool:
 
 def check(attributes: SearchAttributes, custom: Mapping[str, str], limits: Limits, namespace: str) -> None:
     """Raises INVALID_ARGUMENT for what may not be written, with the server's text."""
-    fields = attributes.indexed_fields
-    for name in fields:
+    check_names(attributes, custom, namespace)
+    check_values(attributes, custom, limits)
+    check_size(attributes, limits)
+
+
+def check_names(attributes: SearchAttributes, custom: Mapping[str, str], namespace: str) -> None:
+    """Raises INVALID_ARGUMENT for a name that is not registered."""
+    for name in attributes.indexed_fields:
         if name not in custom and not is_built_in(name):
             raise invalid(f"Namespace {namespace} has no mapping defined for search attribute {name}")
+
+
+def check_values(attributes: SearchAttributes, custom: Mapping[str, str], limits: Limits) -> None:
+    """Raises INVALID_ARGUMENT for too many, for those that nobody may set, and for values of another type."""
+    fields = attributes.indexed_fields
     if len(fields) > limits.search_attributes:
         raise invalid(f"number of search attributes {len(fields)} exceeds limit {limits.search_attributes}")
     for name, value in fields.items():
@@ -112,7 +123,6 @@ def check(attributes: SearchAttributes, custom: Mapping[str, str], limits: Limit
         kind = type_of(name, custom)
         if not _fits(value, kind):
             raise invalid(f"invalid value for search attribute {name} of type {kind}: {_shown(value)}")
-    check_size(attributes, limits)
 
 
 def check_size(attributes: SearchAttributes, limits: Limits) -> None:
@@ -149,6 +159,11 @@ def without_removed(attributes: SearchAttributes) -> SearchAttributes:
             name: value for name, value in attributes.indexed_fields.items() if not is_removal(value)
         }
     )
+
+
+def merged(before: SearchAttributes, upserted: SearchAttributes) -> SearchAttributes:
+    """What a run has after an upsert, as its size is counted: removals still stand in it."""
+    return SearchAttributes(indexed_fields={**before.indexed_fields, **upserted.indexed_fields})
 
 
 def is_removal(value: Payload) -> bool:

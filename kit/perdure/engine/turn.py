@@ -7,6 +7,7 @@ same transaction. A turn never fails half-way: everything is validated before th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -106,6 +107,9 @@ class Turn:
     limits: Limits = DEFAULT
     records: list[Record] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
+    attribute_types: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the namespace's custom search attributes
     commanding: bool = False  # while a completion's commands are carried out, what the workflow must hear of comes after them
 
     def event(self, attributes: Message, *, when: int = 0, command: Command | None = None) -> HistoryEvent:

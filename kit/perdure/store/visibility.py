@@ -156,7 +156,9 @@ class _Compiler:
         except ParseError as error:
             first = error.errors[0] if error.errors else {}
             near = str(first.get("highlight") or "").strip() or "its end"
-            raise _malformed(f"{first.get('description') or 'it cannot be parsed'}", near) from None
+            what = str(first.get("description") or "")
+            # the parser's own words where they are for people
+            raise _malformed("syntax error" if "<" in what else f"syntax error: {what}", near) from None
         except SqlglotError as error:
             raise _malformed(str(error).splitlines()[0]) from None
         if not isinstance(tree, exp.Select):

@@ -30,7 +30,7 @@ from temporalio.api.workflowservice.v1 import (
     UpdateWorkflowExecutionRequest,
 )
 
-from perdure.engine import externals, starting
+from perdure.engine import externals, search_attributes, starting
 from perdure.engine.checks import check_blob, check_exact_length
 from perdure.engine.closing import replace_run
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
@@ -65,6 +65,8 @@ class Start:
 async def decide_start(engine: Engine, request: StartWorkflowExecutionRequest) -> Start:
     """Applies request id, conflict policy and reuse policy, in this order; does not commit."""
     starting.check_start(request, engine.limits)
+    types = engine.search_attributes.of(request.namespace)
+    search_attributes.check(request.search_attributes, types, engine.limits, request.namespace)
     conflict, reuse = _policies(request)
     current = await engine.runs.latest(request.namespace, request.workflow_id)
     if current is None:
@@ -142,6 +144,11 @@ def _begin(engine: Engine, request: StartWorkflowExecutionRequest, before: tuple
     run_id = engine.new_id()
     now = engine.clock.now()
     attributes = starting.from_request(request, run_id, now, engine.limits)
+    attributes.ClearField("search_attributes")
+    given = search_attributes.without_removed(request.search_attributes)
+    if given.indexed_fields:
+        types = engine.search_attributes.of(request.namespace)
+        attributes.search_attributes.CopyFrom(search_attributes.typed(given, types))
     attributes.eager_execution_accepted = _may_start_eagerly(engine, request)
     turn = starting.begin(
         request.namespace,

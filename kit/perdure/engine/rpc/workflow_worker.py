@@ -28,7 +28,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine import completion, updates
 from perdure.engine.errors import invalid, not_found
 from perdure.engine.matching import PollRequest, QueueKey
-from perdure.engine.processes import is_own
+from perdure.engine.processes import is_own, is_process_name
 from perdure.engine.protos import SECOND, timestamp
 from perdure.engine.rpc import activity_worker
 from perdure.engine.rpc.common import Handlers, Token, find_token_run, poll_request
@@ -163,6 +163,8 @@ async def respond_workflow_task_completed(
     await _recall_child_ids(engine, run, request)
     run, task = await _find_task(engine, request.task_token)  # a look-up may have let time pass
     identity = request.identity or task.identity
+    if is_process_name(identity):
+        engine.search_attributes.learn(run.ex.namespace, request.commands)
     turn = engine.turn(run)
     outcome = completion.complete(turn, request, engine.new_id)
     # the worker's slots are its own business: whatever it asked for eagerly, it has reserved
