@@ -98,7 +98,7 @@ def _refuse(turn: Turn, cause: WorkflowTaskFailedCause.ValueType, message: str) 
     words = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_").split("_")
     text = message if unhandled else f"{''.join(word.capitalize() for word in words)}: {message}"
     if task.attempt == 1 or unhandled:
-        fail_task(turn, cause, server(text))
+        fail_task(turn, cause, server(text), "" if unhandled else task.identity)
     return Outcome(error=invalid(text))
 
 
