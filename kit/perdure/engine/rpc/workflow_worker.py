@@ -31,7 +31,7 @@ from perdure.engine.matching import PollRequest, QueueKey
 from perdure.engine.processes import is_own, is_process_name
 from perdure.engine.protos import SECOND, timestamp
 from perdure.engine.rpc import activity_worker
-from perdure.engine.rpc.common import Handlers, Token, find_token_run, poll_request
+from perdure.engine.rpc.common import Handlers, Token, find_token_run, poll_request, token_run
 from perdure.engine.runs import DIRECT, Query, Run
 from perdure.engine.state import Execution, WorkflowTask
 from perdure.engine.turn import Turn
@@ -223,6 +223,7 @@ def _answer_queries(run: Run, results: Iterable[tuple[str, WorkflowQueryResult]]
 async def respond_workflow_task_failed(
     engine: Engine, request: RespondWorkflowTaskFailedRequest, metadata: Mapping[str, str]
 ) -> RespondWorkflowTaskFailedResponse:
+    await token_run(engine, Token.decode(request.task_token))  # a closed run is told apart from a stale task
     run, _ = await _find_task(engine, request.task_token)
     turn = engine.turn(run)
     failure = request.failure if request.HasField("failure") else None
