@@ -16,7 +16,6 @@ from perdure.engine.rpc import (
     activity_operators,
     activity_worker,
     deleting,
-    deployments,
     executions,
     info,
     listing,
@@ -61,7 +60,6 @@ HANDLERS: Handlers = {
     **activity_worker.HANDLERS,
     **task_queues.HANDLERS,
     **activity_operators.HANDLERS,
-    **deployments.HANDLERS,
 }
 
 
@@ -90,10 +88,6 @@ class Service:
     def answers(method: str) -> bool:
         """Whether an RPC is carried out here."""
         return method in HANDLERS
-
-    def resume(self) -> None:
-        """At the engine's start: takes up what handlers had set an alarm for."""
-        deployments.resume_drainage(self._engine)
 
     async def call(self, method: str, request: Message, metadata: Mapping[str, str] = {}) -> Message:
         """Answers one request.

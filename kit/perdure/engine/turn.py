@@ -18,7 +18,6 @@ from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEven
 
 from perdure.engine.fold import absorb, apply
 from perdure.engine.limits import DEFAULT, Limits
-from perdure.engine.listed import search_attributes
 from perdure.engine.protos import EVENT_BY_MESSAGE, timestamp
 from perdure.engine.records import EventAppended, EventBuffered, ExecutionChanged, Record
 from perdure.engine.state import Buffered, Execution
@@ -154,7 +153,7 @@ class Turn:
     def changed(self) -> None:
         """Records what lists show of the run, after its memo, search attributes or version changed."""
         ex = self.ex
-        memo = type(ex.memo)()
+        memo, attributes = type(ex.memo)(), type(ex.search_attributes)()
         memo.CopyFrom(ex.memo)
-        attributes = search_attributes(ex)
+        attributes.CopyFrom(ex.search_attributes)
         self.records.append(ExecutionChanged(ex.run_id, self.now, ex.version, memo, attributes, ex.status))

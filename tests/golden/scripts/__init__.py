@@ -1,0 +1,31 @@
+"""The scripts: one for each rule of Temporal's semantics, grouped as the rules are. `SCRIPTS` has them all, by name."""
+
+from golden.scripts import (
+    activities,
+    bad_commands,
+    children,
+    closing,
+    externals,
+    queries,
+    signals,
+    starting,
+    timers,
+    updates,
+    workflow_tasks,
+)
+from golden.stage import SCRIPTS
+
+__all__ = [
+    "SCRIPTS",
+    "activities",
+    "bad_commands",
+    "children",
+    "closing",
+    "externals",
+    "queries",
+    "signals",
+    "starting",
+    "timers",
+    "updates",
+    "workflow_tasks",
+]
