@@ -1,4 +1,4 @@
-"""Fixtures of all contract tests: Temporal's own dev server, where it is installed."""
+"""Fixtures of all contract tests: Temporal's own dev server, where it is installed, and the service by each way to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service_calls import ready
+from service_calls import Service, ready
+from temporalio.client import Client
+
+from perdure.frontend.host import EngineHost
 
 MISSING = "no temporal command: `make temporal` installs it (with Go), or put one on PATH"
 _MADE = Path(__file__).parents[2] / ".venv" / "bin" / "temporal"  # where `make temporal` puts it
@@ -20,7 +23,9 @@ _SETTINGS = {  # what a cluster may be configured to do, and the engine always d
     "frontend.activityAPIsEnabled": "true",
     "frontend.enableCancelWorkerPollsOnShutdown": "true",
     "frontend.enableExecuteMultiOperation": "true",
+    "history.enableCHASMSignalBacklinks": "true",
     "history.enableChasm": "true",
+    "history.enableTransitionHistory": "true",
     "system.enableDeploymentVersions": "true",
     "system.enableEagerWorkflowStart": "true",
     "system.forceSearchAttributesCacheRefreshOnRead": "true",
@@ -57,3 +62,26 @@ def temporal_server() -> Iterator[str]:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+@pytest.fixture(scope="session")
+def service_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineHost]:
+    """An engine for all tests of the service, each of which uses ids and task queues of its own."""
+    with EngineHost(tmp_path_factory.mktemp("service") / "history.duckdb", token="secret") as host:
+        yield host
+
+
+@pytest.fixture(scope="session", params=["local", "grpc", "temporal"])
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """The same service three times: the engine without sockets, the engine over gRPC, Temporal's own server."""
+    if request.param == "temporal":
+        address = request.getfixturevalue("temporal_server")
+        service = Service("temporal", lambda: Client.connect(address))
+    else:
+        host: EngineHost = request.getfixturevalue("service_host")
+        if request.param == "local":
+            service = Service("local", host.local_client)
+        else:
+            service = Service("grpc", lambda: Client.connect(host.address, api_key="secret", tls=False))
+    yield service
+    service.close()

@@ -74,6 +74,14 @@ def offer(turn: Turn, activity: Activity) -> None:
     turn.effects.append(OfferActivity(activity.scheduled_id))
 
 
+def offer_waiting(turn: Turn) -> None:
+    """Offers anew what lies in task queues: other workers may have to take it now."""
+    for activity in turn.ex.activities.values():
+        if activity.offered and not activity.started:
+            activity.stamp = turn.ex.new_stamp()
+            offer(turn, activity)
+
+
 def start_attempt(turn: Turn, activity: Activity, identity: str, process: str) -> None:
     """A worker takes the current attempt. No event: see the module's head."""
     start = AttemptStarted(

@@ -274,6 +274,7 @@ def _continue_as_new(c: Completion, command: Command) -> None:
         workflow_task_completed_event_id=c.completed_id,
         initiator=attributes.initiator or ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW,
         inherit_build_id=attributes.inherit_build_id,
+        initial_versioning_behavior=attributes.initial_versioning_behavior,
     )
     for name in (
         "input",

@@ -19,6 +19,7 @@ from perdure.engine.failures import server
 from perdure.engine.protos import from_duration
 from perdure.engine.state import Execution
 from perdure.engine.turn import Turn
+from perdure.engine.versions import version_of_worker
 from perdure.engine.workflow_tasks import complete_task, fail_task, flush_buffer, schedule_task, time_out_task
 
 
@@ -139,11 +140,16 @@ def _carry_out_all(
     if heartbeat and turn.now - original_time > turn.limits.task_heartbeat_total:
         time_out_task(turn)
         return Outcome(error=invalid("workflow task heartbeat timeout"))
+    shown, tied = ex.versioning.attributes(), _tie(ex)
     completed_id = complete_task(turn, _completed(request))
     _stick(ex, request)
     completion = Completion(
         turn, completed_id, {m.id: m for m in request.messages}, new_run_id, request.identity
     )
+    if ex.versioning.attributes() != shown:
+        turn.changed()
+    if _tie(ex) != tied:
+        activities.offer_waiting(turn)
     turn.commanding = True
     commanded = set()
     for command in request.commands:
@@ -158,11 +164,18 @@ def _carry_out_all(
         return Outcome()
     if not request.force_create_new_workflow_task:
         updates.reject_unanswered(ex, stamp)
-    if flush_buffer(turn) or request.force_create_new_workflow_task:
+    moving = ex.versioning.transition is not None
+    if flush_buffer(turn) or request.force_create_new_workflow_task or moving:
         schedule_task(turn, original_time=original_time if heartbeat else 0)
     elif updates.has_admitted(ex):
         schedule_task(turn, speculative=True)
     return Outcome(eager=_eager(turn, completion))
+
+
+def _tie(ex: Execution) -> tuple[object, ...]:
+    """What decides which workers get the run's activities."""
+    versioning = ex.versioning
+    return versioning.effective_version, versioning.effective_behavior, versioning.transition is None
 
 
 def _eager(turn: Turn, completion: Completion) -> list[int]:
@@ -188,6 +201,10 @@ def _completed(request: RespondWorkflowTaskCompletedRequest) -> WorkflowTaskComp
         attributes.worker_version.CopyFrom(request.worker_version_stamp)
     elif request.deployment_options.build_id:
         attributes.worker_version.build_id = request.deployment_options.build_id
+    if version := version_of_worker(request.deployment_options):
+        attributes.versioning_behavior = request.versioning_behavior
+        attributes.worker_deployment_name = version.deployment_name
+        attributes.deployment_version.CopyFrom(version.message())
     return attributes
 
 

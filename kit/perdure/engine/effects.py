@@ -22,6 +22,8 @@ from temporalio.api.sdk.v1 import UserMetadata
 
 from perdure.engine import externals, starting
 from perdure.engine.closing import replace_run, terminate_run
+from perdure.engine.inheritance import HasVersion, inherit_as_child, inherit_in_chain
+from perdure.engine.matching import QueueKey
 from perdure.engine.runs import Run
 from perdure.engine.state import Child, Execution
 from perdure.engine.turn import (
@@ -37,6 +39,7 @@ from perdure.engine.turn import (
     TellParent,
     Turn,
 )
+from perdure.engine.versions import Version
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -64,6 +67,9 @@ class Effects:
             case CancelExternal(initiated_id):
                 return self._cancel_external(turn.ex, initiated_id)
             case StartRun(run_id, attributes):
+                asked = turn.ex.events[-1].workflow_execution_continued_as_new_event_attributes
+                has = self._has_version(turn.ex.namespace)
+                inherit_in_chain(turn.ex, attributes, asked.initial_versioning_behavior, has)
                 return [self._begin(turn.ex.namespace, run_id, attributes)]
             case TellParent():
                 return self._tell_parent(turn.ex)
@@ -94,6 +100,12 @@ class Effects:
         self._engine.runs.add(turn.ex)
         return turn
 
+    def _has_version(self, namespace: str) -> HasVersion:
+        def has(queue: str, version: Version) -> bool:
+            return self._engine.deployments.has(QueueKey(namespace, queue, "workflow"), version)
+
+        return has
+
     def _start_child(self, parent: Execution, child: Child | None) -> list[Turn]:
         if child is None or not parent.open:
             return []
@@ -123,6 +135,8 @@ class Effects:
             back.now,
             self._engine.limits,
         )
+        if namespace == parent.namespace:
+            inherit_as_child(parent, attributes, self._has_version(namespace))
         initiated = parent.events[child.initiated_id - 1]
         metadata = initiated.user_metadata if initiated.HasField("user_metadata") else None
         turns.append(self._begin(namespace, run_id, attributes, metadata))

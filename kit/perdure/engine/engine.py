@@ -31,6 +31,7 @@ from perdure.engine.processes import Lease, Processes, is_process_name, may_live
 from perdure.engine.queue_config import kept_limits
 from perdure.engine.records import Definition, Record
 from perdure.engine.recovery import recover
+from perdure.engine.registry import Registry
 from perdure.engine.routing import Routing
 from perdure.engine.runs import Run, Runs
 from perdure.engine.service import Service
@@ -67,6 +68,7 @@ class Engine:
         self.kept = Documents(journal, self.clock.now)
         self.namespaces = Namespaces(self.kept)
         self.search_attributes = AttributeRegistry(self.kept)
+        self.deployments = Registry(self.kept)
         self.alarms = Alarms(self.clock)
         self.routing = Routing(self)
         self.matching = Matching(self.clock, self.alarms, self.routing.group_of)
@@ -84,6 +86,7 @@ class Engine:
         """Takes up every open run where its last commit left it."""
         self.definitions.load(self.journal.definitions())
         self.kept.load()
+        self.deployments.load()
         for key, limits in kept_limits(self.kept):
             self.matching.limit(key, limits)
         self.runs.remember_ids()
@@ -91,6 +94,7 @@ class Engine:
             run = self.runs.add(recover(records))
             run.appended = len(records.events)
             self._resume(run)
+        self.service.resume()
         self._spawn(self.alarms.keep(), "perdure-timers")
 
     async def stop(self) -> None:
@@ -98,6 +102,10 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def run_aside(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Runs something on the engine's loop that ends with the engine."""
+        self._spawn(work, name)
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -107,6 +115,7 @@ class Engine:
     def _resume(self, run: Run) -> None:
         """A recovered run: what its dead workers held is taken from them, what waits is offered again."""
         ex = run.ex
+        self.routing.recall(ex)
         turn = self.turn(run)
         holders = {a.process for a in ex.activities.values() if a.started and a.process}
         if ex.task is not None and ex.task.started:
@@ -225,9 +234,8 @@ class Engine:
         if task is None or task.started or not ex.open:
             return
         key = self.queue_key(ex, task.queue, "workflow")
-        if task.sticky and not self.matching.attended(
-            key, self.clock.now() - self.limits.sticky_poller_memory
-        ):
+        since = self.clock.now() - self.limits.sticky_poller_memory
+        if task.sticky and (not self.matching.attended(key, since) or self.routing.astray(ex)):
             turn = self.turn_of(ex)
             unstick(turn)
             self.commit(turn)

@@ -25,6 +25,7 @@ from perdure.engine.state import (
     UpdateStage,
     WorkflowTask,
 )
+from perdure.engine.versions import Target
 
 _Apply = Callable[[Execution, HistoryEvent], None]
 _APPLY: dict[int, _Apply] = {}
@@ -69,6 +70,11 @@ def pinned_version(override: VersioningOverride, workflow_type: str) -> str:
     return version.build_id if version.deployment_name == workflow_type else ""
 
 
+def _note_own_version(ex: Execution, override: VersioningOverride) -> None:
+    ex.version = pinned_version(override, ex.workflow_type)
+    ex.versioning.own = bool(ex.version)
+
+
 def _on(kind: EventType.ValueType) -> Callable[[_Apply], _Apply]:
     def register(change: _Apply) -> _Apply:
         _APPLY[kind] = change
@@ -85,10 +91,8 @@ def _started(ex: Execution, event: HistoryEvent) -> None:
     ex.first_task_time = ex.start_time + backoff
     ex.memo.CopyFrom(ex.started.memo)
     ex.search_attributes.CopyFrom(ex.started.search_attributes)
-    ex.version = pinned_version(ex.started.versioning_override, ex.workflow_type)
-    ex.versioning_override = (
-        ex.started.versioning_override if ex.started.HasField("versioning_override") else None
-    )
+    _note_own_version(ex, ex.started.versioning_override)
+    ex.versioning.start(ex.started)
     ex.priority = ex.started.priority
     ex.reset_points = reset_points.inherited(ex.started)
     virtual_time.begin(ex, ex.started, ex.start_time)
@@ -125,6 +129,11 @@ def _task_started(ex: Execution, event: HistoryEvent) -> None:
     ex.task.identity = attributes.identity
     ex.task.request_id = attributes.request_id
     ex.task.suggest_continue_as_new = attributes.suggest_continue_as_new
+    ex.task.target_changed = attributes.target_worker_deployment_version_changed
+    if ex.task.target_changed and ex.versioning.notified is None:
+        ex.versioning.notified = Target(
+            None
+        )  # recovered: of which target the worker was told is not known any more
     ex.task.history_size = attributes.history_size_bytes
 
 
@@ -133,6 +142,7 @@ def _task_completed(ex: Execution, event: HistoryEvent) -> None:
     ex.previous_started_id = event.workflow_task_completed_event_attributes.started_event_id
     reset_points.add(ex, event)
     ex.previous_completed_id = event.event_id
+    ex.versioning.complete(event.workflow_task_completed_event_attributes)
     ex.task = None
     ex.task_attempt = 1
     ex.task_failures = 0
@@ -294,10 +304,11 @@ def _set_options(ex: Execution, event: HistoryEvent) -> None:
     if attributes.attached_request_id:
         ex.attached_request_ids[attributes.attached_request_id] = event.event_id
     if attributes.unset_versioning_override:
-        ex.versioning_override, ex.version = None, ""
+        _note_own_version(ex, VersioningOverride())
+        ex.versioning.change_override(None)
     elif attributes.HasField("versioning_override"):
-        ex.versioning_override = attributes.versioning_override
-        ex.version = pinned_version(attributes.versioning_override, ex.workflow_type)
+        _note_own_version(ex, attributes.versioning_override)
+        ex.versioning.change_override(attributes.versioning_override)
     if attributes.HasField("priority"):
         ex.priority = attributes.priority
 

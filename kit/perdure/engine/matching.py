@@ -9,7 +9,7 @@ says which group an offer is of, and which groups a poller accepts. Offers may g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple
@@ -44,6 +44,7 @@ class Offer:
     rank: Rank = NORMAL
     level: Level | None = None
     offered_time: int = 0
+    version: str = ""  # of the worker deployment that it is meant for, for statistics
 
     def __lt__(self, other: Offer) -> bool:
         return False  # levels differ; heaps ask only if they did not
@@ -94,8 +95,8 @@ class TaskQueue:
     limits: QueueLimits = QueueLimits()
     pace: Pace = field(default_factory=Pace)
     paces: dict[str, Pace] = field(default_factory=dict)  # by fairness key, where each has its limit
-    added: dict[int, Tempo] = field(default_factory=dict)  # by priority
-    dispatched: dict[int, Tempo] = field(default_factory=dict)
+    added: dict[tuple[str, int], Tempo] = field(default_factory=dict)  # by version and priority
+    dispatched: dict[tuple[str, int], Tempo] = field(default_factory=dict)
 
     def weight(self, rank: Rank) -> float:
         return self.limits.weights.get(rank.fairness_key, rank.weight)
@@ -136,8 +137,8 @@ class Matching:
     def offer(self, key: QueueKey, offer: Offer) -> None:
         queue = self.queue(key)
         offer.offered_time = offer.offered_time or self._now()
-        self._count(queue.added, offer)
         group = self._group_of(offer, key)
+        self._count(queue.added, offer)
         if queue.pace.rate is None and queue.limits.rate_per_key is None:
             for poller in queue.pollers:
                 if not poller.future.done() and poller.request.accepts(group):
@@ -149,11 +150,12 @@ class Matching:
             self._enqueue(queue, group, offer)
             self._serve(queue)
 
-    def _count(self, tempos: dict[int, Tempo], offer: Offer) -> None:
+    def _count(self, tempos: dict[tuple[str, int], Tempo], offer: Offer) -> None:
         now = self._now()
-        tempo = tempos.get(offer.rank.priority)
+        key = (offer.version, offer.rank.priority)
+        tempo = tempos.get(key)
         if tempo is None:
-            tempo = tempos[offer.rank.priority] = Tempo(now)
+            tempo = tempos[key] = Tempo(now)
         tempo.count(now)
 
     @staticmethod
@@ -303,12 +305,13 @@ class Matching:
                 queue.backlog.rebuild(lambda offer, key=key: self._group_of(offer, key))  # type: ignore[misc]
                 self._serve(queue)
 
-    def waiting(self, key: QueueKey) -> Iterator[tuple[Hashable, Offer]]:
+    def waiting(self, key: QueueKey) -> list[Offer]:
         """The backlog of a queue, without what has gone stale."""
         queue = self._queues.get(key)
-        if queue is not None and len(queue.backlog):
-            queue.backlog.rebuild(lambda offer: self._group_of(offer, key))
-            yield from queue.backlog
+        if queue is None or not len(queue.backlog):
+            return []
+        queue.backlog.rebuild(lambda offer: self._group_of(offer, key))
+        return [offer for _, offer in queue.backlog]
 
     def end_polls(self, instance: str, identity: str = "") -> None:
         """A worker shuts down: its waiting polls end at once, later ones find nothing, and it no longer counts as a poller."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from temporalio.api.common.v1 import Priority
 from temporalio.api.history.v1 import WorkflowExecutionOptionsUpdatedEventAttributes
 from temporalio.api.workflow.v1 import WorkflowExecutionOptions
 
 from perdure.engine.errors import ServiceError, invalid
+from perdure.engine.priorities import check_priority
 from perdure.engine.state import Execution
 from perdure.engine.time_skipping import complete_config
 
@@ -51,15 +51,6 @@ def check(options: WorkflowExecutionOptions, paths: Sequence[str]) -> None:
     check_priority(options.priority)
     if options.HasField("time_skipping_config"):
         complete_config(options.time_skipping_config)
-
-
-def check_priority(priority: Priority) -> None:
-    if priority.priority_key < 0:
-        raise invalid("priority key can't be negative")
-    if len(priority.fairness_key.encode()) > 64:
-        raise invalid("fairness key length exceeds limit")
-    if priority.fairness_weight < 0:
-        raise invalid("must be greater than zero")
 
 
 def merged(ex: Execution, wanted: WorkflowExecutionOptions, paths: Sequence[str]) -> WorkflowExecutionOptions:

@@ -24,6 +24,7 @@ from perdure.engine.parking import quiet, weight
 from perdure.engine.records import RunRecords
 from perdure.engine.recovery import recover
 from perdure.engine.state import Execution
+from perdure.engine.versions import Versioning
 
 FAILED = frozenset(  # how a run must have ended for ALLOW_DUPLICATE_FAILED_ONLY
     (
@@ -103,6 +104,7 @@ class _Parked:
     moved: int
     sticky_queue: str
     sticky_timeout: int
+    versioning: Versioning
 
 
 class Runs:
@@ -181,7 +183,7 @@ class Runs:
             self._weight -= self._weights.pop(ex.run_id)
             self._parked[ex.run_id] = _Parked(
                 *(weakref.ref(run), _key(ex), run.ticket, run.armed, run.moved),
-                *(ex.sticky_queue, ex.sticky_timeout),
+                *(ex.sticky_queue, ex.sticky_timeout, ex.versioning),
             )
 
     def _bring_back(self, run_id: str, records: RunRecords | None = None) -> Run | None:
@@ -195,6 +197,7 @@ class Runs:
             assert records is not None
             ex = recover(records)
             ex.sticky_queue, ex.sticky_timeout = parked.sticky_queue, parked.sticky_timeout
+            ex.versioning = parked.versioning
             run = Run(ex, parked.ticket, len(ex.events), parked.armed, moved=parked.moved)
         self._open[run_id] = run
         self.settled(run)

@@ -16,6 +16,7 @@ from perdure.engine.rpc import (
     activity_operators,
     activity_worker,
     deleting,
+    deployments,
     executions,
     info,
     listing,
@@ -60,6 +61,7 @@ HANDLERS: Handlers = {
     **activity_worker.HANDLERS,
     **task_queues.HANDLERS,
     **activity_operators.HANDLERS,
+    **deployments.HANDLERS,
 }
 
 
@@ -88,6 +90,10 @@ class Service:
     def answers(method: str) -> bool:
         """Whether an RPC is carried out here."""
         return method in HANDLERS
+
+    def resume(self) -> None:
+        """At the engine's start: takes up what handlers had set an alarm for."""
+        deployments.resume_drainage(self._engine)
 
     async def call(self, method: str, request: Message, metadata: Mapping[str, str] = {}) -> Message:
         """Answers one request.

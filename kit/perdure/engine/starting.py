@@ -25,6 +25,7 @@ from perdure.engine.checks import (
 )
 from perdure.engine.errors import invalid
 from perdure.engine.limits import Limits
+from perdure.engine.listed import search_attributes
 from perdure.engine.priorities import check_priority, inherited
 from perdure.engine.protos import duration, from_duration, timestamp
 from perdure.engine.records import ExecutionStarted
@@ -177,7 +178,7 @@ def from_child(
         if initiated.HasField("versioning_override")
         else None,
         priority=inherited(parent.priority, initiated.priority)
-        if initiated.HasField("priority") or parent.started.HasField("priority")
+        if initiated.HasField("priority") or parent.priority.ByteSize()
         else None,
     )
     for name in ("time_skipping_config", "time_skipping_state_propagation"):
@@ -202,6 +203,8 @@ def from_continue_as_new(
 ) -> WorkflowExecutionStartedEventAttributes:
     """Event 1 of the next run of a workflow that continued as new."""
     attributes = _next_run(ex, event.initiator, 1)
+    if ex.priority.ByteSize():
+        attributes.priority.CopyFrom(ex.priority)
     attributes.workflow_type.CopyFrom(event.workflow_type)
     attributes.task_queue.CopyFrom(_normal(event.task_queue.name or ex.task_queue))
     for name in ("input", "header", "memo", "search_attributes", "last_completion_result"):
@@ -290,7 +293,11 @@ def begin(
     """
     if not attributes.original_execution_run_id:
         attributes.original_execution_run_id = run_id
-    if current_version and not attributes.HasField("versioning_override"):
+    tied = any(
+        attributes.HasField(name)
+        for name in ("versioning_override", "inherited_pinned_version", "inherited_auto_upgrade_info")
+    )
+    if current_version and not tied:
         attributes.versioning_override.CopyFrom(pin(attributes.workflow_type.name, current_version))
     now += from_duration(attributes.time_skipping_state_propagation.initial_skipped_duration)
     ex = Execution(namespace, attributes.workflow_id, run_id, attributes, now, start_request_id=request_id)
@@ -321,6 +328,7 @@ def first_task(turn: Turn) -> None:
 def start_record(ex: Execution) -> ExecutionStarted:
     """What lists show of a new run."""
     started = ex.started
+    attributes = search_attributes(ex)
     return ExecutionStarted(
         namespace=ex.namespace,
         workflow_id=ex.workflow_id,
@@ -335,7 +343,7 @@ def start_record(ex: Execution) -> ExecutionStarted:
         parent_workflow_id=started.parent_workflow_execution.workflow_id,
         parent_run_id=started.parent_workflow_execution.run_id,
         memo=started.memo if started.HasField("memo") else None,
-        search_attributes=started.search_attributes if started.HasField("search_attributes") else None,
+        search_attributes=attributes if attributes.indexed_fields else None,
         root_workflow_id=started.root_workflow_execution.workflow_id or ex.workflow_id,
         root_run_id=started.root_workflow_execution.run_id or ex.run_id,
         division=ex.division,

@@ -33,6 +33,7 @@ from temporalio.api.update.v1 import Outcome, Request
 from temporalio.api.workflow.v1 import ResetPointInfo, VersioningOverride
 
 from perdure.engine.protos import from_duration, from_timestamp
+from perdure.engine.versions import Versioning
 
 RUNNING = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
 PAUSED = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED
@@ -60,6 +61,9 @@ class WorkflowTask:
     identity: str = ""
     request_id: str = ""
     suggest_continue_as_new: bool = False
+    target_changed: bool = (
+        False  # the version that its queue's routing leads to is another one than the run is pinned to
+    )
     history_size: int = 0
     stamp: int = 0  # differs for each task that was ever offered, so that stale offers and tokens are known
 
@@ -256,7 +260,7 @@ class Execution:
     memo: Memo = field(default_factory=Memo)
     search_attributes: SearchAttributes = field(default_factory=SearchAttributes)
     version: str = ""  # the definition version that the run is pinned to
-    versioning_override: VersioningOverride | None = None
+    versioning: Versioning = field(default_factory=Versioning)
     priority: Priority = field(default_factory=Priority)
 
     paused: WorkflowExecutionPausedEventAttributes | None = None
@@ -279,6 +283,10 @@ class Execution:
     @property
     def open(self) -> bool:
         return self.status in (RUNNING, PAUSED)
+
+    @property
+    def versioning_override(self) -> VersioningOverride | None:
+        return self.versioning.override
 
     @property
     def next_event_id(self) -> int:

@@ -18,6 +18,7 @@ from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEven
 
 from perdure.engine.fold import absorb, apply
 from perdure.engine.limits import DEFAULT, Limits
+from perdure.engine.listed import search_attributes
 from perdure.engine.protos import EVENT_BY_MESSAGE, timestamp
 from perdure.engine.records import EventAppended, EventBuffered, ExecutionChanged, Record
 from perdure.engine.state import Buffered, Execution
@@ -153,7 +154,7 @@ class Turn:
     def changed(self) -> None:
         """Records what lists show of the run, after its memo, search attributes or version changed."""
         ex = self.ex
-        memo, attributes = type(ex.memo)(), type(ex.search_attributes)()
+        memo = type(ex.memo)()
         memo.CopyFrom(ex.memo)
-        attributes.CopyFrom(ex.search_attributes)
+        attributes = search_attributes(ex)
         self.records.append(ExecutionChanged(ex.run_id, self.now, ex.version, memo, attributes, ex.status))

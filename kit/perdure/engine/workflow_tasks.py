@@ -134,8 +134,8 @@ def note(turn: Turn, attributes: Message | HistoryEvent) -> None:
         schedule_task(turn)
 
 
-def start_task(turn: Turn, identity: str, request_id: str) -> WorkflowTask:
-    """A worker takes the pending task."""
+def start_task(turn: Turn, identity: str, request_id: str, *, target_changed: bool = False) -> WorkflowTask:
+    """A worker takes the pending task. `target_changed`: see `versions.Versioning.begin_task`."""
     ex = turn.ex
     task = ex.task
     assert task is not None and not task.started
@@ -150,6 +150,7 @@ def start_task(turn: Turn, identity: str, request_id: str) -> WorkflowTask:
         task.started_time = turn.now
         task.identity, task.request_id = identity, request_id
         task.suggest_continue_as_new, task.history_size = suggest, ex.history_size
+        task.target_changed = target_changed
     else:
         turn.add(
             WorkflowTaskStartedEventAttributes(
@@ -157,6 +158,7 @@ def start_task(turn: Turn, identity: str, request_id: str) -> WorkflowTask:
                 identity=identity,
                 request_id=request_id,
                 suggest_continue_as_new=suggest,
+                target_worker_deployment_version_changed=target_changed,
                 history_size_bytes=ex.history_size,
             )
         )
@@ -176,6 +178,7 @@ def virtual_events(turn: Turn, task: WorkflowTask) -> list[HistoryEvent]:
             identity=task.identity,
             request_id=task.request_id,
             suggest_continue_as_new=task.suggest_continue_as_new,
+            target_worker_deployment_version_changed=task.target_changed,
             history_size_bytes=task.history_size,
         ),
         when=task.started_time,
@@ -306,6 +309,14 @@ def unstick(turn: Turn) -> None:
         task.sticky = False
         task.queue = ex.task_queue
         task.stamp = ex.new_stamp()
+        turn.effects.append(OfferTask())
+
+
+def offer_anew(turn: Turn) -> None:
+    """Offers a task that waits for a worker once more: other workers may have to take it now."""
+    task = turn.ex.task
+    if task is not None and not task.started:
+        task.stamp = turn.ex.new_stamp()
         turn.effects.append(OfferTask())
 
 

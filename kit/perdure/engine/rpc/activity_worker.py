@@ -42,6 +42,7 @@ from perdure.engine.rpc.common import Handlers, Token, find_open_run, poll_reque
 from perdure.engine.runs import Run
 from perdure.engine.state import Activity
 from perdure.engine.turn import Turn
+from perdure.engine.versions import version_of_worker
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -77,6 +78,12 @@ async def poll_activity_task_queue(
             return PollActivityTaskQueueResponse()
         run = engine.runs.in_memory(offer.run_id)
         if run is None or not offer.valid():
+            continue
+        worker = version_of_worker(request.deployment_options)
+        if engine.routing.moves_first(run.ex, worker):
+            turn = engine.turn(run)
+            engine.routing.move_first(turn, worker)
+            engine.commit(turn)
             continue
         scheduled = run.ticket  # the commit that holds the schedule, and what led to it
         activity = run.ex.activities[int(offer.id)]
@@ -135,16 +142,9 @@ def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> Pol
     for name in ("header", "input"):
         if attributes.HasField(name):
             getattr(response, name).CopyFrom(getattr(attributes, name))
-    if attributes.HasField("priority") or ex.started.HasField("priority"):
+    if attributes.HasField("priority") or ex.priority.ByteSize():
         response.priority.CopyFrom(inherited(ex.priority, attributes.priority))
     return response
-
-
-def may_start_eagerly(engine: Engine, run: Run, scheduled_id: int, identity: str) -> bool:
-    """Whether a worker that completed a workflow task may take an activity with the answer. A perdure process asks for every
-    activity of its queue, also for one that it has not loaded; that one goes the ordinary way, and its definition is adopted."""
-    activity_type = run.ex.activities[scheduled_id].attributes.activity_type.name
-    return engine.processes.accepts_activity(identity, activity_type, run.ex.workflow_type, run.ex.version)
 
 
 def _token(run: Run, activity: Activity) -> bytes:

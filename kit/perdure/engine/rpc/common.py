@@ -12,8 +12,9 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest, PollWorkflowTaskQueueRequest
 
 from perdure.engine.errors import invalid, not_found
-from perdure.engine.matching import PollRequest
+from perdure.engine.matching import PollRequest, QueueKey
 from perdure.engine.runs import Run
+from perdure.engine.versions import check_options, version_of_worker
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -64,9 +65,16 @@ def poll_request(
 ) -> PollRequest:
     """Who polls, as the task queues want to know it."""
     options = request.deployment_options if request.HasField("deployment_options") else None
-    return PollRequest(
-        request.identity, request.worker_instance_key, engine.routing.acceptance(request.identity), options
-    )
+    version = version_of_worker(options)
+    if options is not None and version is not None:
+        check_options(options)
+        workflow = isinstance(request, PollWorkflowTaskQueueRequest)
+        name = request.task_queue.normal_name or request.task_queue.name
+        key = QueueKey(request.namespace, name, "workflow" if workflow else "activity")
+        if engine.deployments.polled(key, version, engine.clock.now()) is not None:
+            engine.routing.changed(request.namespace)
+    accepts = engine.routing.acceptance(request.identity, version)
+    return PollRequest(request.identity, request.worker_instance_key, accepts, options)
 
 
 @dataclass(frozen=True, slots=True)

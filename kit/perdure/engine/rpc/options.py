@@ -15,14 +15,15 @@ from temporalio.api.workflowservice.v1 import (
     UpdateWorkflowExecutionOptionsResponse,
 )
 
-from perdure.engine import options
+from perdure.engine import activities, options
 from perdure.engine.errors import Code, ServiceError, invalid
+from perdure.engine.fold import pinned_version
 from perdure.engine.project import Reload
 from perdure.engine.rpc.common import Handlers, find_open_run
 from perdure.engine.runs import Run
 from perdure.engine.state import Execution
 from perdure.engine.turn import Turn
-from perdure.engine.workflow_tasks import note
+from perdure.engine.workflow_tasks import note, offer_anew
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -42,7 +43,7 @@ async def update_workflow_execution_options(
     options.check(wanted, paths)
     run = await find_open_run(engine, request.namespace, request.workflow_execution)
     if wanted.HasField("versioning_override"):
-        _check_override(run.ex, wanted.versioning_override)
+        _check_override(engine, run.ex, wanted.versioning_override)
     result = options.merged(run.ex, wanted, paths)
     if event := options.updated(run.ex, result, paths, request.identity):
         update(engine, run, event)
@@ -50,25 +51,15 @@ async def update_workflow_execution_options(
     return UpdateWorkflowExecutionOptionsResponse(workflow_execution_options=result)
 
 
-def _check_override(ex: Execution, override: VersioningOverride) -> None:
-    """perdure pins a run to a deployment that is named as the workflow type; other pins need workers that declare theirs."""
-    if not override.HasField("pinned"):
-        return
-    if not override.pinned.behavior:
-        raise invalid("must provide version if override is pinned.")
-    version = override.pinned.version
-    if not override.pinned.HasField("version"):
+def _check_override(engine: Engine, ex: Execution, override: VersioningOverride) -> None:
+    """A run is pinned to the version of a definition, or to one of a worker deployment that has workers for its queue."""
+    if override.HasField("pinned") and override.pinned.behavior and not override.pinned.HasField("version"):
         raise ServiceError(
             Code.FAILED_PRECONDITION,
             f"must specify a specific pinned override version because workflow with id {ex.workflow_id} "
             "is not yet pinned to any version",
         )
-    if version.deployment_name != ex.workflow_type or not version.build_id:
-        raise ServiceError(
-            Code.FAILED_PRECONDITION,
-            f"Pinned version '{version.deployment_name}:{version.build_id}' is not present in task queue "
-            f"'{ex.task_queue}' of type 'Workflow'",
-        )
+    engine.routing.check_override(ex.namespace, ex.task_queue, ex.workflow_type, override)
 
 
 def update(engine: Engine, run: Run, event: WorkflowExecutionOptionsUpdatedEventAttributes) -> None:
@@ -76,12 +67,16 @@ def update(engine: Engine, run: Run, event: WorkflowExecutionOptionsUpdatedEvent
     ex = run.ex
     moves = event.versioning_override != (ex.versioning_override or VersioningOverride())
     if moves:
-        if ex.task is not None and ex.task.started:
+        own = ex.versioning.own or pinned_version(event.versioning_override, ex.workflow_type)
+        if own and ex.task is not None and ex.task.started:
             engine.retry_now(run)
         ex.sticky_queue = ""
         run.moved = engine.processes.newest  # who attends now takes the run again under its next lease only
     turn = engine.turn(run)
     write(turn, event)
+    if moves:
+        offer_anew(turn)
+        activities.offer_waiting(turn)
     engine.commit(turn)
     if moves:
         for lease in engine.processes:

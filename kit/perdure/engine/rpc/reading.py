@@ -34,6 +34,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine import attempts, virtual_time
 from perdure.engine.errors import invalid
+from perdure.engine.listed import search_attributes
 from perdure.engine.protos import SECOND, duration, from_duration, timestamp
 from perdure.engine.rpc.common import Handlers, find_run
 from perdure.engine.runs import Run
@@ -107,7 +108,7 @@ def _info(ex: Execution) -> WorkflowExecutionInfo:
         history_length=len(ex.events),
         history_size_bytes=ex.history_size,
         memo=ex.memo,
-        search_attributes=ex.search_attributes,
+        search_attributes=search_attributes(ex),
         auto_reset_points=ResetPoints(points=ex.reset_points),
         priority=ex.priority if ex.priority.ByteSize() else None,
         task_queue=ex.task_queue,
@@ -123,8 +124,9 @@ def _info(ex: Execution) -> WorkflowExecutionInfo:
     if not ex.open:
         info.close_time.CopyFrom(timestamp(ex.close_time))
         info.execution_duration.CopyFrom(duration(max(0, ex.close_time - ex.start_time)))
-    if ex.versioning_override is not None:
-        info.versioning_info.versioning_override.CopyFrom(ex.versioning_override)
+    if (versioning := ex.versioning.info()) is not None:
+        info.versioning_info.CopyFrom(versioning)
+    info.worker_deployment_name = ex.versioning.deployment_name
     return info
 
 

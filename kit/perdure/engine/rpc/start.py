@@ -35,6 +35,7 @@ from perdure.engine.checks import check_blob, check_exact_length
 from perdure.engine.closing import replace_run
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.fold import pinned_version
+from perdure.engine.matching import QueueKey
 from perdure.engine.protos import from_duration
 from perdure.engine.rpc import links, updating, workflow_worker
 from perdure.engine.rpc.common import Handlers
@@ -42,6 +43,7 @@ from perdure.engine.runs import FAILED, Run
 from perdure.engine.state import Execution, UpdateStage
 from perdure.engine.turn import Turn
 from perdure.engine.updates import admit
+from perdure.engine.versions import Version, current_form, override_version, version_of_worker
 from perdure.engine.workflow_tasks import deliver
 
 if TYPE_CHECKING:
@@ -141,6 +143,13 @@ def _attach(engine: Engine, run: Run, request: StartWorkflowExecutionRequest) ->
 
 
 def _begin(engine: Engine, request: StartWorkflowExecutionRequest, before: tuple[Turn, ...]) -> Start:
+    if request.HasField("versioning_override"):
+        engine.routing.check_override(
+            request.namespace,
+            request.task_queue.name,
+            request.workflow_type.name,
+            request.versioning_override,
+        )
     run_id = engine.new_id()
     now = engine.clock.now()
     attributes = starting.from_request(request, run_id, now, engine.limits)
@@ -170,8 +179,25 @@ def _may_start_eagerly(engine: Engine, request: StartWorkflowExecutionRequest) -
         return False
     workflow_type = request.workflow_type.name
     version = pinned_version(request.versioning_override, workflow_type)
-    version = version or engine.definitions.current_version("workflow", workflow_type)
+    if not version and not request.HasField("versioning_override"):
+        version = engine.definitions.current_version("workflow", workflow_type)
+    if not version and _eager_worker(request) != _wanted(engine, request):
+        return False
     return engine.processes.accepts_workflow(request.identity, workflow_type, version)
+
+
+def _eager_worker(request: StartWorkflowExecutionRequest) -> Version | None:
+    return version_of_worker(request.eager_worker_deployment_options)
+
+
+def _wanted(engine: Engine, request: StartWorkflowExecutionRequest) -> Version | None:
+    """The version of a worker deployment that a new run's first workflow task is meant for."""
+    override = request.versioning_override
+    pinned = override_version(current_form(override)) if request.HasField("versioning_override") else None
+    if pinned is not None:
+        return pinned
+    key = QueueKey(request.namespace, request.task_queue.name, "workflow")
+    return engine.deployments.routing(key).target(request.workflow_id).version
 
 
 def _commit(engine: Engine, start: Start) -> int:
@@ -194,7 +220,9 @@ async def start_workflow_execution(
         starting.first_task(start.turns[-1])
         if ex.started.eager_execution_accepted:
             run = engine.runs.add(ex)
-            eager = workflow_worker.take(engine, run, start.turns[-1], request.identity, warm=False)
+            eager = workflow_worker.take(
+                engine, run, start.turns[-1], request.identity, False, _eager_worker(request)
+            )
         await engine.journal.durable(_commit(engine, start))
     return StartWorkflowExecutionResponse(
         run_id=start.run_id,

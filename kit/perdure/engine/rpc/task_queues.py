@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,7 +18,6 @@ from temporalio.api.taskqueue.v1 import (
     PollerInfo,
     TaskQueueConfig,
     TaskQueuePartitionMetadata,
-    TaskQueueStats,
     TaskQueueVersionInfo,
     TaskQueueVersioningInfo,
 )
@@ -31,19 +30,20 @@ from temporalio.api.workflowservice.v1 import (
     UpdateTaskQueueConfigResponse,
 )
 
-from perdure.engine.backlog import DEFAULT_PRIORITY
+from perdure.engine.deployments import QueueRouting
 from perdure.engine.errors import invalid
-from perdure.engine.matching import Offer, QueueKey, Seen, TaskQueue
-from perdure.engine.protos import duration, timestamp
+from perdure.engine.matching import QueueKey, Seen, TaskQueue
+from perdure.engine.protos import timestamp
 from perdure.engine.queue_config import KEPT, KIND_OF_TYPE, check_update, document_id, limits_of, updated
+from perdure.engine.queue_stats import Stats, stats
 from perdure.engine.rpc.common import Handlers
+from perdure.engine.versions import Version, dotted, version_of_worker
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
 UNLIMITED = 100_000.0  # tasks per second: what Temporal says of a queue that nobody limited
 _NEVER = Timestamp(seconds=-62135596800)  # Go's zero time, which Temporal gives for "not yet"
-_UNVERSIONED = "__unversioned__"
 
 
 async def describe_task_queue(
@@ -61,18 +61,19 @@ async def describe_task_queue(
     queue = engine.matching.queue(key)
     response = DescribeTaskQueueResponse(pollers=_pollers(engine, key))
     if not sticky:
-        response.versioning_info.CopyFrom(
-            TaskQueueVersioningInfo(current_version=_UNVERSIONED, update_time=_NEVER)
-        )
+        response.versioning_info.CopyFrom(_versioning(engine.deployments.routing(key)))
     _set_effective_rate(queue, response)
-    waiting = [offer for _, offer in engine.matching.waiting(key)]
+    waiting = engine.matching.waiting(key)
     if request.include_task_queue_status:
         response.task_queue_status.backlog_count_hint = len(waiting)
         response.task_queue_status.rate_per_second = response.effective_rate_limit.requests_per_second
         response.task_queue_status.task_id_block.start_id = 1
         response.task_queue_status.task_id_block.end_id = 100_000
     if request.report_stats:
-        _set_stats(engine, queue, waiting, response)
+        found = stats(queue, waiting, engine.clock.now())
+        response.stats.CopyFrom(found.whole)
+        for priority, each in found.by_priority.items():
+            response.stats_by_priority_key[priority].CopyFrom(each)
     if request.report_config and (config := _config(engine, key)):
         response.config.CopyFrom(config)
     return response
@@ -91,6 +92,21 @@ def _poller(seen: Seen) -> PollerInfo:
     )
 
 
+def _versioning(routing: QueueRouting) -> TaskQueueVersioningInfo:
+    current, ramping = routing.current.version, routing.ramping
+    info = TaskQueueVersioningInfo(
+        current_version=dotted(current), update_time=routing.changed_time or _NEVER
+    )
+    if current is not None:
+        info.current_deployment_version.CopyFrom(current.message())
+    if ramping is not None:
+        info.ramping_version = dotted(ramping.version)
+        info.ramping_version_percentage = routing.percentage
+        if ramping.version is not None:
+            info.ramping_deployment_version.CopyFrom(ramping.version.message())
+    return info
+
+
 def _set_effective_rate(queue: TaskQueue, response: DescribeTaskQueueResponse) -> None:
     effective = response.effective_rate_limit
     rate = queue.pace.rate
@@ -103,36 +119,10 @@ def _set_effective_rate(queue: TaskQueue, response: DescribeTaskQueueResponse) -
         effective.rate_limit_source = RateLimitSource.RATE_LIMIT_SOURCE_WORKER
 
 
-def _set_stats(
-    engine: Engine, queue: TaskQueue, waiting: list[Offer], response: DescribeTaskQueueResponse
-) -> None:
-    priorities = {DEFAULT_PRIORITY, *queue.added, *(offer.rank.priority for offer in waiting)} - {0}
-    for priority in sorted(priorities):
-        of_priority = [offer for offer in waiting if offer.rank.priority == priority]
-        stats = _stats(engine, queue, of_priority, (priority,))
-        if (
-            priority == DEFAULT_PRIORITY
-            and len(priorities) > 1
-            and not stats.tasks_add_rate
-            and not of_priority
-        ):
-            continue
-        response.stats_by_priority_key[priority].CopyFrom(stats)
-    response.stats.CopyFrom(_stats(engine, queue, waiting, priorities))
-
-
-def _stats(
-    engine: Engine, queue: TaskQueue, waiting: list[Offer], priorities: Iterable[int]
-) -> TaskQueueStats:
-    now = engine.clock.now()
-    oldest = min((offer.offered_time for offer in waiting), default=now)
-    return TaskQueueStats(
-        approximate_backlog_count=len(waiting),
-        approximate_backlog_age=duration(now - oldest),
-        tasks_add_rate=sum(queue.added[p].rate(now) for p in priorities if p in queue.added),
-        tasks_dispatch_rate=sum(queue.dispatched[p].rate(now) for p in priorities if p in queue.dispatched),
-        rate_limiting_active=bool(waiting) and queue.pace.ready(now) != now,
-    )
+def stats_of_version(engine: Engine, key: QueueKey, version: Version | None) -> Stats:
+    """Of what is meant for the workers of one version."""
+    label = "" if version is None else str(version)
+    return stats(engine.matching.queue(key), engine.matching.waiting(key), engine.clock.now(), label)
 
 
 def _enhanced(engine: Engine, request: DescribeTaskQueueRequest) -> DescribeTaskQueueResponse:
@@ -164,21 +154,15 @@ def _enhanced(engine: Engine, request: DescribeTaskQueueRequest) -> DescribeTask
                     if _version_of_poller(seen) == version
                 )
             if request.report_stats:
-                waiting = [
-                    o for group, o in engine.matching.waiting(key) if _version_of_group(group) == version
-                ]
-                priorities = [] if version else [p for p in queue.added if p]
-                type_info.stats.CopyFrom(_stats(engine, queue, waiting, priorities))
+                waiting = engine.matching.waiting(key)
+                type_info.stats.CopyFrom(stats(queue, waiting, engine.clock.now(), version).whole)
         response.versions_info[version].CopyFrom(info)
     return response
 
 
 def _version_of_poller(seen: Seen) -> str:
-    return ""
-
-
-def _version_of_group(group: Hashable) -> str:
-    return ""
+    version = version_of_worker(seen.options)
+    return "" if version is None else str(version)
 
 
 # --- partitions and configuration

@@ -31,10 +31,11 @@ from perdure.engine.matching import PollRequest, QueueKey
 from perdure.engine.processes import is_own, is_process_name
 from perdure.engine.protos import SECOND, timestamp
 from perdure.engine.rpc import activity_worker
-from perdure.engine.rpc.common import Handlers, Token, find_token_run, poll_request
+from perdure.engine.rpc.common import Handlers, Token, find_token_run, poll_request, token_run
 from perdure.engine.runs import DIRECT, Query, Run
 from perdure.engine.state import Execution, WorkflowTask
 from perdure.engine.turn import Turn
+from perdure.engine.versions import Version, version_of_worker
 from perdure.engine.workflow_tasks import fail_task, start_task, virtual_events
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ async def poll_workflow_task_queue(
                 await engine.journal.durable(run.ticket)
                 return _query_task(run, query, sticky)
             continue
-        response, ticket = start_for(engine, run, request.identity, sticky)
+        worker = version_of_worker(request.deployment_options)
+        response, ticket = start_for(engine, run, request.identity, sticky, worker)
         # a worker in this process shares the engine's fate: it may begin before the commit
         if not is_own(request.identity):
             await _committed(engine, run, ticket)
@@ -80,18 +82,24 @@ async def _committed(engine: Engine, run: Run, ticket: int) -> None:
 
 
 def start_for(
-    engine: Engine, run: Run, identity: str, warm: bool
+    engine: Engine, run: Run, identity: str, warm: bool, worker: Version | None
 ) -> tuple[PollWorkflowTaskQueueResponse, int]:
     """Starts the pending task of a run for a worker, and commits that."""
     turn = engine.turn(run)
-    response = take(engine, run, turn, identity, warm)
+    response = take(engine, run, turn, identity, warm, worker)
     return response, engine.commit(turn)
 
 
-def take(engine: Engine, run: Run, turn: Turn, identity: str, warm: bool) -> PollWorkflowTaskQueueResponse:
+def take(
+    engine: Engine, run: Run, turn: Turn, identity: str, warm: bool, worker: Version | None
+) -> PollWorkflowTaskQueueResponse:
     """The task as a worker gets it; with the events since its last task only, if its cache is warm."""
     ex = run.ex
-    task = start_task(turn, identity, engine.new_id())
+    target = engine.routing.target(ex)
+    changed = ex.versioning.begin_task(worker, target)
+    task = start_task(turn, identity, engine.new_id(), target_changed=changed)
+    if not task.speculative and ex.versioning.move_to(worker, target):
+        ex.sticky_queue = ""
     response = PollWorkflowTaskQueueResponse(
         task_token=_token(ex, task),
         workflow_execution=WorkflowExecution(workflow_id=ex.workflow_id, run_id=ex.run_id),
@@ -159,6 +167,10 @@ async def _find_task(engine: Engine, token_bytes: bytes) -> tuple[Run, WorkflowT
 async def respond_workflow_task_completed(
     engine: Engine, request: RespondWorkflowTaskCompletedRequest, metadata: Mapping[str, str]
 ) -> RespondWorkflowTaskCompletedResponse:
+    if request.versioning_behavior and version_of_worker(request.deployment_options) is None:
+        raise invalid(
+            "versioning behavior cannot be specified without deployment options being set with versioned mode"
+        )
     run, _ = await _find_task(engine, request.task_token)
     await _recall_child_ids(engine, run, request)
     run, task = await _find_task(engine, request.task_token)  # a look-up may have let time pass
@@ -168,7 +180,8 @@ async def respond_workflow_task_completed(
     turn = engine.turn(run)
     outcome = completion.complete(turn, request, engine.new_id)
     # the worker's slots are its own business: whatever it asked for eagerly, it has reserved
-    eager = [i for i in outcome.eager if activity_worker.may_start_eagerly(engine, run, i, identity)]
+    worker = version_of_worker(request.deployment_options)
+    eager = [i for i in outcome.eager if engine.routing.accepts_activity(identity, worker, run.ex, i)]
     completion.offer_rest(turn, [i for i in outcome.eager if i not in eager])
     engine.commit(turn)
     _answer_queries(run, request.query_results.items())
@@ -178,7 +191,8 @@ async def respond_workflow_task_completed(
     pending = run.ex.task
     if request.return_new_workflow_task and pending is not None and not pending.started and run.ex.open:
         warm = bool(request.sticky_attributes.worker_task_queue.name)
-        response.workflow_task.CopyFrom(start_for(engine, run, identity, warm)[0])
+        if worker == engine.routing.workflow_version(run.ex) or run.ex.versioning.own:
+            response.workflow_task.CopyFrom(start_for(engine, run, identity, warm, worker)[0])
     await engine.journal.durable(run.ticket)
     if outcome.error is not None:
         raise outcome.error
@@ -209,6 +223,7 @@ def _answer_queries(run: Run, results: Iterable[tuple[str, WorkflowQueryResult]]
 async def respond_workflow_task_failed(
     engine: Engine, request: RespondWorkflowTaskFailedRequest, metadata: Mapping[str, str]
 ) -> RespondWorkflowTaskFailedResponse:
+    await token_run(engine, Token.decode(request.task_token))  # a closed run is told apart from a stale task
     run, _ = await _find_task(engine, request.task_token)
     turn = engine.turn(run)
     failure = request.failure if request.HasField("failure") else None
