@@ -36,6 +36,9 @@ _START_TO_CLOSE = TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE
 _SCHEDULE_TO_START = TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START
 _SCHEDULE_TO_CLOSE = TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE
 _HEARTBEAT = TimeoutType.TIMEOUT_TYPE_HEARTBEAT
+_NO_TIME_LEFT = (
+    "Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying"
+)
 
 
 def normalised(
@@ -118,33 +121,28 @@ def fail_activity(turn: Turn, activity: Activity, failure: Failure | None, ident
 
 def time_out_activity(turn: Turn, activity: Activity, kind: TimeoutType.ValueType) -> None:
     """A timer of the activity ran out (8.4)."""
-    failure = activity_timeout(
-        kind, heartbeat_details=activity.heartbeat_details, cause=activity.last_failure
-    )
-    _end_without_answer(turn, activity, kind, failure, "timed_out", delay=None)
+    _end_without_answer(turn, activity, kind, "", "timed_out", delay=None)
 
 
 def lose_attempt(turn: Turn, activity: Activity, reason: str) -> None:
     """The process that ran the attempt is gone: as its start-to-close timeout would end it, but now; the next is due at once."""
-    failure = activity_timeout(
-        _START_TO_CLOSE,
-        message=reason,
-        heartbeat_details=activity.heartbeat_details,
-        cause=activity.last_failure,
-    )
-    _end_without_answer(turn, activity, _START_TO_CLOSE, failure, "lost", delay=0)
+    _end_without_answer(turn, activity, _START_TO_CLOSE, reason, "lost", delay=0)
 
 
 def _end_without_answer(
     turn: Turn,
     activity: Activity,
     kind: TimeoutType.ValueType,
-    failure: Failure,
+    message: str,
     outcome: str,
     delay: int | None,
 ) -> None:
-    if kind in (_SCHEDULE_TO_START, _SCHEDULE_TO_CLOSE):
+    of_the_whole = kind in (_SCHEDULE_TO_START, _SCHEDULE_TO_CLOSE)
+    failure = _timeout(activity, kind, message)
+    if of_the_whole and not activity.cancel_requested_id:
         retry = Retry(None, RetryState.RETRY_STATE_TIMEOUT)
+    elif of_the_whole:
+        retry = Retry(None, RetryState.RETRY_STATE_CANCEL_REQUESTED)
     else:
         retry = _retry_after(turn, activity, failure)
     if retry.delay is not None:
@@ -153,14 +151,22 @@ def _end_without_answer(
     cause = activity.last_failure
     if activity.started:
         _end_attempt(turn, activity, outcome, failure)
-    if retry.state == RetryState.RETRY_STATE_TIMEOUT and kind != _SCHEDULE_TO_START:
-        failure = activity_timeout(
-            _SCHEDULE_TO_CLOSE,
-            message="Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying",
-            heartbeat_details=activity.heartbeat_details,
-            cause=cause,
-        )
+    # a refusal for want of time is Temporal's schedule-to-close timeout; a standalone one that simply ran out says so
+    out_of_time = retry.state == RetryState.RETRY_STATE_TIMEOUT and kind != _SCHEDULE_TO_START
+    if out_of_time and not (activity.standalone and of_the_whole):
+        failure = _timeout(activity, _SCHEDULE_TO_CLOSE, _NO_TIME_LEFT)
+    if activity.heartbeat_details is not None:
+        failure.timeout_failure_info.last_heartbeat_details.CopyFrom(activity.heartbeat_details)
+    if cause is not None:
+        failure.cause.CopyFrom(cause)
     _close(turn, activity, ActivityTaskTimedOutEventAttributes(failure=failure, retry_state=retry.state))
+
+
+def _timeout(activity: Activity, kind: TimeoutType.ValueType, message: str) -> Failure:
+    failure = activity_timeout(kind, message=message)
+    if activity.standalone:
+        failure.source = ""
+    return failure
 
 
 def _retry_after(turn: Turn, activity: Activity, failure: Failure) -> Retry:
