@@ -21,7 +21,7 @@ from temporalio.api.history.v1 import (
 )
 from temporalio.api.taskqueue.v1 import TaskQueue
 
-from perdure.engine import activity_options
+from perdure.engine import activity_options, attempts
 from perdure.engine.attempts import note
 from perdure.engine.closing import close_run
 from perdure.engine.failures import activity_timeout
@@ -85,8 +85,10 @@ def offer_waiting(turn: Turn) -> None:
             offer(turn, activity)
 
 
-def start_attempt(turn: Turn, activity: Activity, identity: str, process: str) -> None:
-    """A worker takes the current attempt. No event: see the module's head."""
+def start_attempt(
+    turn: Turn, activity: Activity, identity: str, process: str, sdk: tuple[str, str] = ("", "")
+) -> None:
+    """A worker takes the current attempt. No event: see the module's head. `sdk`: the name and version of the worker's."""
     start = AttemptStarted(
         turn.ex.run_id,
         activity.scheduled_id,
@@ -95,14 +97,15 @@ def start_attempt(turn: Turn, activity: Activity, identity: str, process: str) -
         turn.now,
         identity,
         process,
+        *sdk,
     )
     turn.records.append(start)
     note(activity, start)
 
 
 def complete_activity(turn: Turn, activity: Activity, result: Payloads | None, identity: str) -> None:
-    _end_attempt(turn, activity, "completed")
-    _close(turn, activity, ActivityTaskCompletedEventAttributes(result=result, identity=identity))
+    end = _end_attempt(turn, activity, "completed")
+    _close(turn, activity, ActivityTaskCompletedEventAttributes(result=result, identity=identity), end)
 
 
 def fail_activity(turn: Turn, activity: Activity, failure: Failure | None, identity: str) -> None:
@@ -111,11 +114,14 @@ def fail_activity(turn: Turn, activity: Activity, failure: Failure | None, ident
     if retry.delay is not None:
         _retry(turn, activity, "failed", failure, retry.delay)
         return
-    _end_attempt(turn, activity, "failed", failure)
+    if failure is None and activity.standalone:
+        failure = Failure(message="activity task failed without failure details")
+    end = _end_attempt(turn, activity, "failed", failure)
     _close(
         turn,
         activity,
         ActivityTaskFailedEventAttributes(failure=failure, identity=identity, retry_state=retry.state),
+        end,
     )
 
 
@@ -148,18 +154,24 @@ def _end_without_answer(
     if retry.delay is not None:
         _retry(turn, activity, outcome, failure, retry.delay if delay is None else delay)
         return
-    cause = activity.last_failure
-    if activity.started:
-        _end_attempt(turn, activity, outcome, failure)
+    end = _end_attempt(turn, activity, outcome, _with(failure, activity)) if activity.started else None
     # a refusal for want of time is Temporal's schedule-to-close timeout; a standalone one that simply ran out says so
     out_of_time = retry.state == RetryState.RETRY_STATE_TIMEOUT and kind != _SCHEDULE_TO_START
     if out_of_time and not (activity.standalone and of_the_whole):
         failure = _timeout(activity, _SCHEDULE_TO_CLOSE, _NO_TIME_LEFT)
+    closing = ActivityTaskTimedOutEventAttributes(failure=_with(failure, activity), retry_state=retry.state)
+    _close(turn, activity, closing, end)
+
+
+def _with(failure: Failure, activity: Activity) -> Failure:
+    """A timeout for good tells the last heartbeat's details, and what the attempt before failed with."""
+    whole = Failure()
+    whole.CopyFrom(failure)
     if activity.heartbeat_details is not None:
-        failure.timeout_failure_info.last_heartbeat_details.CopyFrom(activity.heartbeat_details)
-    if cause is not None:
-        failure.cause.CopyFrom(cause)
-    _close(turn, activity, ActivityTaskTimedOutEventAttributes(failure=failure, retry_state=retry.state))
+        whole.timeout_failure_info.last_heartbeat_details.CopyFrom(activity.heartbeat_details)
+    if activity.last_failure is not None:
+        whole.cause.CopyFrom(activity.last_failure)
+    return whole
 
 
 def _timeout(activity: Activity, kind: TimeoutType.ValueType, message: str) -> Failure:
@@ -187,7 +199,17 @@ def _retry(turn: Turn, activity: Activity, outcome: str, failure: Failure | None
     waits = activity.paused is not None and not activity.standalone
     note(activity, _end_attempt(turn, activity, outcome, failure, None if waits else turn.now + delay))
     activity.stamp = turn.ex.new_stamp()
+    show_status(turn)
     offer_when_due(turn, activity)
+
+
+def show_status(turn: Turn) -> None:
+    """Lists show a standalone activity that is paused as such once no attempt of it runs."""
+    ex = turn.ex
+    if ex.activity is not None and ex.open:
+        before, ex.status = ex.status, attempts.standalone_status(ex.activity)
+        if ex.status != before:
+            turn.changed()
 
 
 def offer_when_due(turn: Turn, activity: Activity) -> None:
@@ -216,7 +238,7 @@ def _end_attempt(
     return end
 
 
-def _close(turn: Turn, activity: Activity, closing: Message) -> None:
+def _close(turn: Turn, activity: Activity, closing: Message, end: AttemptEnded | None = None) -> None:
     """Started (if the last attempt was) and the closing event, in a row; buffered together while a workflow task is started.
 
     A standalone activity's run is closed with them.
@@ -237,6 +259,8 @@ def _close(turn: Turn, activity: Activity, closing: Message) -> None:
             closing.started_event_id = turn.ex.next_event_id  # type: ignore[attr-defined]
             turn.append(events[0])
         close_run(turn, closing)
+        if end is not None:
+            note(activity, end)
     else:
         deliver(turn, *events)
 
@@ -260,7 +284,8 @@ def request_cancel(turn: Turn, activity: Activity, identity: str = "") -> None:
 
 def cancel_activity(turn: Turn, activity: Activity, details: Payloads | None, identity: str) -> None:
     """The worker reports the attempt as canceled; allowed only when cancellation was requested (the caller checks)."""
-    _end_attempt(turn, activity, "canceled")
+    if activity.started:
+        _end_attempt(turn, activity, "canceled")
     _close(
         turn,
         activity,

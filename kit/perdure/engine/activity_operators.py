@@ -6,24 +6,19 @@ on in any case; its next heartbeat tells it. What the worker holds stays valid u
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 from temporalio.api.activity.v1 import ActivityOptions
-from temporalio.api.common.v1 import Payload
 from temporalio.api.taskqueue.v1 import TaskQueue
 
-from perdure.engine import activity_options, attempts
+from perdure.engine import activity_options, attempts, pause_info
 from perdure.engine.activities import offer_when_due
 from perdure.engine.errors import Code, ServiceError, not_found
 from perdure.engine.records import ActivityChanged
 from perdure.engine.retries import backoff
 from perdure.engine.state import Activity, Execution, Pause
 from perdure.engine.turn import Turn
-
-PAUSE_INFO = "TemporalPauseInfo"
-_ACTIVITY_ENTRY = "property:activityType="
 
 
 def chosen(
@@ -166,8 +161,10 @@ def record(
     identity: str = "",
     reason: str = "",
     request_id: str = "",
+    *,
+    offer: bool = True,
 ) -> None:
-    """Records the drafted state, folds it into the activity, and offers it if it may start now."""
+    """Records the drafted state, folds it into the activity, and offers it (unless it ends) if it may start now."""
     change = ActivityChanged(
         turn.ex.run_id,
         activity.scheduled_id,
@@ -183,26 +180,14 @@ def record(
     attempts.note(activity, change)
     if not activity.started:
         activity.stamp = turn.ex.new_stamp()
-        offer_when_due(turn, activity)
+        if offer:
+            offer_when_due(turn, activity)
 
 
 def publish(turn: Turn) -> None:
     """Lists show what is paused: the run's TemporalPauseInfo names the types of its paused activities."""
-    ex = turn.ex
-    fields = ex.search_attributes.indexed_fields
-    before = json.loads(fields[PAUSE_INFO].data) if PAUSE_INFO in fields else []
-    types = dict.fromkeys(activity.type for activity in ex.activities.values() if activity.paused is not None)
-    entries = [entry for entry in before if not entry.startswith(_ACTIVITY_ENTRY)]
-    entries += [_ACTIVITY_ENTRY + activity_type for activity_type in types]
-    if entries == before:
-        return
-    if entries:
-        fields[PAUSE_INFO].CopyFrom(
-            Payload(
-                metadata={"encoding": b"json/plain", "type": b"KeywordList"},
-                data=json.dumps(entries, separators=(",", ":")).encode(),
-            )
-        )
-    else:
-        fields.pop(PAUSE_INFO, None)
-    turn.changed()
+    types = dict.fromkeys(
+        activity.type for activity in turn.ex.activities.values() if activity.paused is not None
+    )
+    if pause_info.show_activities(turn.ex, list(types)):
+        turn.changed()

@@ -19,13 +19,13 @@ from perdure.engine.limits import DEFAULT
 from perdure.engine.protos import duration, from_duration
 from perdure.engine.retries import check_policy
 
-_TIMEOUTS = {
+TIMEOUTS = {
     "schedule_to_close_timeout": "ScheduleToCloseTimeout",
     "schedule_to_start_timeout": "ScheduleToStartTimeout",
     "start_to_close_timeout": "StartToCloseTimeout",
     "heartbeat_timeout": "HeartbeatTimeout",
 }
-_PLAIN = (*_TIMEOUTS, "start_delay")
+_PLAIN = (*TIMEOUTS, "start_delay")
 _PARTS = {
     "priority": ("priority_key", "fairness_key", "fairness_weight"),
     "retry_policy": ("initial_interval", "backoff_coefficient", "maximum_interval", "maximum_attempts"),
@@ -74,7 +74,7 @@ def check_duration(name: str, length: Duration) -> None:
 
 def check_timeouts(options: Message, activity_id: str, activity_type: str) -> None:
     """Raises INVALID_ARGUMENT for negative timeouts, and if none bounds the activity."""
-    for name, title in _TIMEOUTS.items():
+    for name, title in TIMEOUTS.items():
         check_duration(title, getattr(options, name))
     if not any(from_duration(getattr(options, f"{name}_to_close_timeout")) for name in ("schedule", "start")):
         raise invalid(
@@ -103,9 +103,9 @@ def check_priority(priority: Priority) -> None:
 
 def normalise(options: ActivityOptions, run_timeout: int) -> None:
     """Completes the timeouts in place."""
-    to_close, to_start, running, heartbeat = (from_duration(getattr(options, name)) for name in _TIMEOUTS)
+    to_close, to_start, running, heartbeat = (from_duration(getattr(options, name)) for name in TIMEOUTS)
     whole = complete(to_close, to_start, running, heartbeat, run_timeout)
-    for name, length in zip(_TIMEOUTS, whole, strict=True):
+    for name, length in zip(TIMEOUTS, whole, strict=True):
         getattr(options, name).CopyFrom(duration(length))
 
 
@@ -117,7 +117,7 @@ def of(attributes: ActivityTaskScheduledEventAttributes) -> ActivityOptions:
         priority=attributes.priority if attributes.HasField("priority") else None,
     )
     options.retry_policy.ClearField("non_retryable_error_types")
-    for name in _TIMEOUTS:
+    for name in TIMEOUTS:
         getattr(options, name).CopyFrom(getattr(attributes, name))
     return options
 
@@ -170,7 +170,7 @@ def check(options: ActivityOptions, activity_id: str, activity_type: str) -> Non
     check_timeouts(options, activity_id, activity_type)
 
 
-def parse_priority(priority: Priority) -> None:
+def check_start_priority(priority: Priority) -> None:
     """Like check_priority, with the words that the start of an activity has for it."""
     try:
         check_priority(priority)

@@ -9,16 +9,19 @@ from __future__ import annotations
 from typing import assert_never
 
 from google.protobuf.message import Message
-from temporalio.api.enums.v1 import PendingActivityState, TimeoutType
+from temporalio.api.enums.v1 import PendingActivityState, TimeoutType, WorkflowExecutionStatus
 from temporalio.api.failure.v1 import Failure
-from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
+from temporalio.api.history.v1 import (
+    ActivityTaskScheduledEventAttributes,
+    WorkflowExecutionStartedEventAttributes,
+)
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from perdure.engine.failures import truncate
 from perdure.engine.limits import DEFAULT
 from perdure.engine.protos import duration, from_duration, from_timestamp, timestamp
 from perdure.engine.records import ActivityChanged, ActivityStep, AttemptEnded, AttemptStarted, Heartbeat
-from perdure.engine.state import Activity, Pause
+from perdure.engine.state import PAUSED, RUNNING, Activity, Pause
 
 OPTIONS = (
     "schedule_to_close_timeout",
@@ -53,6 +56,7 @@ def _started(activity: Activity, start: AttemptStarted) -> None:
     activity.started_time = activity.last_started_time = start.started_time
     activity.first_started_time = activity.first_started_time or start.started_time
     activity.identity, activity.process = start.identity, start.process
+    activity.sdk_name, activity.sdk_version = start.sdk_name, start.sdk_version
 
 
 def _ended(activity: Activity, end: AttemptEnded) -> None:
@@ -146,6 +150,8 @@ def _changed(activity: Activity, change: ActivityChanged) -> None:
     activity.restore_options = "restore_options" in deferred
     if change.request_id:
         activity.request_ids[change.action] = change.request_id
+    if change.action == "cancel":
+        activity.cancel_identity, activity.cancel_reason = change.identity, change.reason
 
 
 def deferred(activity: Activity) -> str:
@@ -219,3 +225,18 @@ def state_of(activity: Activity) -> PendingActivityState.ValueType:
     if activity.started:
         return PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
     return PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+
+
+def standalone_status(activity: Activity) -> WorkflowExecutionStatus.ValueType:
+    """How lists show the run of an open standalone activity."""
+    return PAUSED if activity.paused is not None and not activity.started else RUNNING
+
+
+def standalone_started(
+    activity_type: str, task_queue: str, delay: int
+) -> WorkflowExecutionStartedEventAttributes:
+    """A standalone activity's type, queue and start delay, where a workflow's run has them."""
+    attributes = WorkflowExecutionStartedEventAttributes(first_workflow_task_backoff=duration(delay))
+    attributes.workflow_type.name = activity_type
+    attributes.task_queue.name = task_queue
+    return attributes

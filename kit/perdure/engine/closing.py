@@ -41,7 +41,10 @@ def close_run(
     turn.add(event, command=command)  # type: ignore[arg-type]
     ex.new_run_id = new_run.run_id if new_run else ""
     turn.records.append(
-        ExecutionClosed(ex.run_id, ex.status, ex.close_time, len(ex.events), ex.history_size, ex.new_run_id)
+        ExecutionClosed(
+            *(ex.run_id, ex.status, ex.close_time, len(ex.events), ex.history_size, ex.new_run_id),
+            state_transitions=ex.transitions + 1 if ex.division else 0,
+        )
     )
     turn.effects.append(Closed())
     updates.abort(ex)

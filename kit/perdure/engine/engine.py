@@ -64,6 +64,7 @@ class Engine:
         self.clock = clock or SystemClock()
         self.limits = limits
         self.new_id = Ids(self.clock)
+        self.incarnation = self.new_id()  # differs each time that the file is opened
         self.runs = Runs(journal, limits)
         self.kept = Documents(journal, self.clock.now)
         self.namespaces = Namespaces(self.kept)
@@ -185,6 +186,7 @@ class Engine:
 
     def _settle(self, turn: Turn, ticket: int) -> None:
         ex = turn.ex
+        ex.transitions += bool(turn.records)
         run = self.runs.in_memory(ex.run_id) or self.runs.add(ex)
         run.ticket = max(run.ticket, ticket)
         run.appended = len(ex.events)
@@ -280,7 +282,8 @@ class Engine:
     def adopt_pending(self) -> None:
         """Looks over all open runs for definitions that nobody declared."""
         for run in self.runs.open():
-            self.adopt("workflow", run.ex.workflow_type, run.ex.version)
+            if not run.ex.division:
+                self.adopt("workflow", run.ex.workflow_type, run.ex.version)
             for activity in run.ex.activities.values():
                 self.adopt("activity", activity.attributes.activity_type.name, "")
 

@@ -118,6 +118,8 @@ class AttemptStarted:
     started_time: int
     identity: str  # of the worker, as it polls
     process: str  # the process lease it polled under ("" for a foreign worker): see Project.attend
+    sdk_name: str = ""
+    sdk_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 
-from perdure.engine.attempts import note
+from perdure.engine.attempts import note, standalone_started, standalone_status
 from perdure.engine.fold import absorb, apply
 from perdure.engine.records import RunRecords
 from perdure.engine.state import Buffered, Execution
@@ -23,6 +23,8 @@ def recover(records: RunRecords) -> Execution:
         division=started.division,
         start_request_id=started.request_id,
     )
+    if started.division:
+        _begin_standalone(ex, records)
     for event in records.events:
         apply(ex, event)
     _fold_attempts(ex, records)
@@ -42,8 +44,27 @@ def recover(records: RunRecords) -> Execution:
     return ex
 
 
+def _begin_standalone(ex: Execution, records: RunRecords) -> None:
+    """What the first event of a workflow's run says, a standalone activity's start says."""
+    start = records.started
+    delay = start.execution_time - start.start_time
+    ex.started = standalone_started(start.workflow_type, start.task_queue, delay)
+    if start.search_attributes is not None:
+        ex.search_attributes.CopyFrom(start.search_attributes)
+
+
+def _count_transitions(records: RunRecords) -> int:
+    """About how many commits an open run has had; the records do not say which of them came together."""
+    beats = sum(beat.total for beat in records.heartbeats)
+    return 1 + len(records.attempt_starts) + len(records.attempt_ends) + len(records.activity_changes) + beats
+
+
 def _fold_attempts(ex: Execution, records: RunRecords) -> None:
     for step in records.activity_steps:
         activity = ex.activities.get(step.scheduled_event_id) or ex.activity
         if activity is not None:
             note(activity, step)
+    if ex.activity is not None:
+        ex.transitions = records.closed.state_transitions if records.closed else _count_transitions(records)
+        if ex.open:
+            ex.status = standalone_status(ex.activity)

@@ -261,17 +261,17 @@ class Runs:
         """The newest run of a workflow id, open or closed."""
         key = (namespace, division, workflow_id)
         if current := self._current.get(key):
-            return await self.get(namespace, workflow_id, current)
+            return await self.get(namespace, workflow_id, current, division)
         if key not in self._ever:
             return None
         summary = await self._journal.latest_run(namespace, workflow_id, division)
-        run = None if summary is None else await self.get(namespace, workflow_id, summary.run_id)
+        run = None if summary is None else await self.get(namespace, workflow_id, summary.run_id, division)
         if run is not None and self.in_memory(self._current.get(key, "")) is None:
             self._current[key] = run.ex.run_id
         return self.in_memory(self._current.get(key, ""))
 
-    async def get(self, namespace: str, workflow_id: str, run_id: str) -> Run | None:
-        """A run by its id; None if there is none, or it is of another workflow id."""
+    async def get(self, namespace: str, workflow_id: str, run_id: str, division: str = "") -> Run | None:
+        """A run by its id; None if there is none, or it is of another workflow id or division."""
         if run_id in self._deleted:
             return None
         run = self._open.get(run_id) or self._closed.get(run_id)
@@ -279,7 +279,7 @@ class Runs:
             records = await self._journal.read_run(run_id)
             run = self._open.get(run_id) or self._closed.get(run_id) or self._bring_back(run_id, records)
             run = run or (self._load(records) if records is not None else None)
-        if run is None or (run.ex.namespace, run.ex.workflow_id) != (namespace, workflow_id):
+        if run is None or _key(run.ex) != (namespace, division, workflow_id):
             return None
         return run
 

@@ -27,6 +27,7 @@ from perdure.engine.rpc import (
     reading,
     resetting,
     search_attributes,
+    standalone,
     start,
     task_queues,
     test_service,
@@ -62,6 +63,7 @@ HANDLERS: Handlers = {
     **task_queues.HANDLERS,
     **activity_operators.HANDLERS,
     **deployments.HANDLERS,
+    **standalone.HANDLERS,
 }
 
 

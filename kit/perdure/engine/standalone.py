@@ -17,7 +17,6 @@ from temporalio.api.history.v1 import (
     ActivityTaskCancelRequestedEventAttributes,
     ActivityTaskScheduledEventAttributes,
     HistoryEvent,
-    WorkflowExecutionStartedEventAttributes,
     WorkflowExecutionTerminatedEventAttributes,
 )
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -25,10 +24,11 @@ from temporalio.api.workflowservice.v1 import StartActivityExecutionRequest
 
 from perdure.engine import activities, activity_options
 from perdure.engine.activity_operators import draft, record
+from perdure.engine.attempts import standalone_started
 from perdure.engine.closing import close_run
 from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.limits import Limits
-from perdure.engine.protos import duration, from_duration
+from perdure.engine.protos import from_duration
 from perdure.engine.records import ExecutionStarted
 from perdure.engine.retries import check_policy, fill_policy
 from perdure.engine.state import Activity, Execution
@@ -79,7 +79,9 @@ def _check_conflict_options(request: StartActivityExecutionRequest) -> None:
     if options.attach_completion_callbacks and not options.attach_request_id:
         raise invalid("on_conflict_options: attach_completion_callbacks requires attach_request_id to be set")
     if options.attach_request_id and not request.completion_callbacks and not request.links:
-        raise invalid("on_conflict_options: attach_request_id requires at least one completion callback or link")
+        raise invalid(
+            "on_conflict_options: attach_request_id requires at least one completion callback or link"
+        )
 
 
 def begin(request: StartActivityExecutionRequest, run_id: str, now: int, limits: Limits) -> Turn:
@@ -89,7 +91,7 @@ def begin(request: StartActivityExecutionRequest, run_id: str, now: int, limits:
         request.namespace,
         request.activity_id,
         run_id,
-        started(request.activity_type.name, request.task_queue.name, delay),
+        standalone_started(request.activity_type.name, request.task_queue.name, delay),
         now,
         division=DIVISION,
         start_request_id=request.request_id,
@@ -122,18 +124,8 @@ def begin(request: StartActivityExecutionRequest, run_id: str, now: int, limits:
     return turn
 
 
-def started(activity_type: str, task_queue: str, delay: int) -> WorkflowExecutionStartedEventAttributes:
-    """What a workflow's run has as its first event; it says the activity's type and queue where others look for a workflow's."""
-    attributes = WorkflowExecutionStartedEventAttributes(first_workflow_task_backoff=duration(delay))
-    attributes.workflow_type.name = activity_type
-    attributes.task_queue.name = task_queue
-    return attributes
-
-
 def _scheduled(request: StartActivityExecutionRequest) -> ActivityTaskScheduledEventAttributes:
-    options = ActivityOptions(
-        **{name: getattr(request, name) for name in activity_options.TIMEOUTS if request.HasField(name)}
-    )
+    options = ActivityOptions(**{name: getattr(request, name) for name in activity_options.TIMEOUTS})
     activity_options.normalise(options, 0)
     attributes = ActivityTaskScheduledEventAttributes(
         activity_id=request.activity_id,
@@ -171,8 +163,8 @@ def request_cancel(turn: Turn, identity: str, reason: str, request_id: str) -> N
     changed = draft(activity)
     changed.paused = None
     changed.reset = changed.clear_heartbeat = changed.restore_options = False
-    record(turn, activity, changed, "cancel", identity, reason, request_id)
-    show_status(turn)
+    record(turn, activity, changed, "cancel", identity, reason, request_id, offer=False)
+    activities.show_status(turn)
     if not activity.started:
         details = Payloads(
             payloads=[Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(reason).encode())]
@@ -213,14 +205,6 @@ def state_word(ex: Execution) -> str:
             return "ResetRequested"
         return "Started" if activity.paused is None else "PauseRequested"
     return "Scheduled" if activity.paused is None else "Paused"
-
-
-def show_status(turn: Turn) -> None:
-    """Lists show a paused activity as such once no attempt runs."""
-    before = turn.ex.status
-    activities.set_standalone_status(turn.ex)
-    if turn.ex.status != before:
-        turn.changed()
 
 
 def outcome(ex: Execution) -> ActivityExecutionOutcome | None:

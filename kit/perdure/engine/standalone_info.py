@@ -13,7 +13,9 @@ from perdure.engine.standalone import the_activity
 from perdure.engine.state import Activity, Execution
 
 _Status = ActivityExecutionStatus
-_STATUS: dict[int, ActivityExecutionStatus.ValueType] = {  # by the number of the run's WorkflowExecutionStatus
+_STATUS: dict[
+    int, ActivityExecutionStatus.ValueType
+] = {  # by the number of the run's WorkflowExecutionStatus
     1: _Status.ACTIVITY_EXECUTION_STATUS_RUNNING,
     2: _Status.ACTIVITY_EXECUTION_STATUS_COMPLETED,
     3: _Status.ACTIVITY_EXECUTION_STATUS_FAILED,

@@ -14,15 +14,24 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine import activity_options, attempts
+from perdure.engine.activities import show_status
 from perdure.engine.activity_operators import draft, record
 from perdure.engine.errors import ServiceError, invalid
 from perdure.engine.protos import duration, from_duration
 from perdure.engine.retries import backoff, check_policy, fill_policy
-from perdure.engine.standalone import failed_precondition, show_status, state_word, the_activity
+from perdure.engine.standalone import failed_precondition, state_word, the_activity
 from perdure.engine.state import Activity, Pause
 from perdure.engine.turn import Turn
 
-_NO_OPTIONS_IN = ("CancelRequested", "ResetRequested", "Completed", "Failed", "Canceled", "Terminated", "TimedOut")
+_NO_OPTIONS_IN = (
+    "CancelRequested",
+    "ResetRequested",
+    "Completed",
+    "Failed",
+    "Canceled",
+    "Terminated",
+    "TimedOut",
+)
 
 
 def pause(turn: Turn, identity: str, reason: str, request_id: str) -> None:

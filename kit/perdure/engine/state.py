@@ -117,6 +117,10 @@ class Activity:
     standalone: bool = False  # it has no workflow: its run is its own
     start_delay: int = 0  # of a standalone activity
     original_start_delay: int = 0
+    cancel_identity: str = ""  # who asked for the cancellation of a standalone activity, and why
+    cancel_reason: str = ""
+    sdk_name: str = ""  # of the worker that took the last attempt
+    sdk_version: str = ""
     first_started_time: int = 0  # of the first attempt ever
     last_started_time: int = 0  # of the last attempt, running or not
 
@@ -237,6 +241,7 @@ class Execution:
     sticky_timeout: int = 0
     stamp: int = 0
 
+    transitions: int = 0  # commits of this run so far
     activity: Activity | None = None  # of a standalone activity: the run's only one, kept when it has ended
     activities: dict[int, Activity] = field(default_factory=dict)
     activity_ids: dict[str, int] = field(default_factory=dict)

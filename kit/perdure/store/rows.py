@@ -287,6 +287,8 @@ def attempt_start_row(seq: int, r: AttemptStarted) -> Row:
         r.started_time,
         r.identity,
         r.process,
+        r.sdk_name,
+        r.sdk_version,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
-from temporalio.api.common.v1 import Payloads, WorkflowExecution, WorkflowType
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import (
     PollActivityTaskQueueRequest,
@@ -30,7 +30,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskFailedResponse,
 )
 
-from perdure.engine import activities
+from perdure.engine import activities, standalone
 from perdure.engine.activity_options import mismatched
 from perdure.engine.errors import invalid, not_found
 from perdure.engine.failures import head, server
@@ -38,7 +38,16 @@ from perdure.engine.matching import QueueKey
 from perdure.engine.priorities import inherited
 from perdure.engine.processes import is_own, is_process_name
 from perdure.engine.protos import SECOND, timestamp
-from perdure.engine.rpc.common import Handlers, Token, find_open_run, poll_request, token_run
+from perdure.engine.rpc.common import (
+    Handlers,
+    Token,
+    find_open_run,
+    find_standalone,
+    find_token_run,
+    no_activity,
+    poll_request,
+    token_run,
+)
 from perdure.engine.runs import Run
 from perdure.engine.state import Activity
 from perdure.engine.turn import Turn
@@ -88,7 +97,7 @@ async def poll_activity_task_queue(
         scheduled = run.ticket  # the commit that holds the schedule, and what led to it
         activity = run.ex.activities[int(offer.id)]
         once = activity.policy.maximum_attempts == 1
-        response = start_for(engine, run, activity.scheduled_id, request.identity)
+        response = start_for(engine, run, activity.scheduled_id, request.identity, metadata)
         # the start itself must be committed first only where a second try is forbidden, or the worker outlives us
         safe = is_own(request.identity) and not once
         try:
@@ -111,12 +120,16 @@ def _take_back(engine: Engine, run: Run, activity: Activity, attempt: int) -> No
         engine.commit(turn)
 
 
-def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> PollActivityTaskQueueResponse:
-    """Starts the current attempt for a worker."""
+def start_for(
+    engine: Engine, run: Run, scheduled_id: int, identity: str, metadata: Mapping[str, str] = {}
+) -> PollActivityTaskQueueResponse:
+    """Starts the current attempt for a worker. `metadata`: of its call, which names its SDK."""
     ex = run.ex
     activity = ex.activities[scheduled_id]
     turn = engine.turn(run)
-    activities.start_attempt(turn, activity, identity, identity if is_process_name(identity) else "")
+    process = identity if is_process_name(identity) else ""
+    sdk = (metadata.get("client-name", ""), metadata.get("client-version", ""))
+    activities.start_attempt(turn, activity, identity, process, sdk)
     engine.commit(turn)
     attributes = activity.attributes
     timeouts = (
@@ -125,8 +138,6 @@ def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> Pol
     response = PollActivityTaskQueueResponse(
         task_token=_token(run, activity),
         workflow_namespace=ex.namespace,
-        workflow_type=WorkflowType(name=ex.workflow_type),
-        workflow_execution=WorkflowExecution(workflow_id=ex.workflow_id, run_id=ex.run_id),
         activity_type=attributes.activity_type,
         activity_id=attributes.activity_id,
         scheduled_time=timestamp(activity.scheduled_time),
@@ -139,6 +150,13 @@ def start_for(engine: Engine, run: Run, scheduled_id: int, identity: str) -> Pol
         retry_policy=attributes.retry_policy,
         heartbeat_details=activity.heartbeat_details,
     )
+    if activity.standalone:
+        response.workflow_execution.SetInParent()
+        response.activity_run_id = ex.run_id
+    else:
+        response.workflow_type.name = ex.workflow_type
+        response.workflow_execution.workflow_id = ex.workflow_id
+        response.workflow_execution.run_id = ex.run_id
     for name in ("header", "input"):
         if attributes.HasField(name):
             getattr(response, name).CopyFrom(getattr(attributes, name))
@@ -156,19 +174,21 @@ def _token(run: Run, activity: Activity) -> bytes:
         activity.scheduled_id,
         str(activity.started_time),
         activity.attempt,
+        ex.division,
     ).encode()
 
 
 async def _by_token(engine: Engine, token_bytes: bytes) -> tuple[Run, Activity]:
     token = Token.decode(token_bytes)
-    run = await token_run(engine, token)
-    activity = run.ex.activities.get(token.id)
+    gone = no_activity(token.workflow_id) if token.division else not_found(_GONE)
+    run = await (find_token_run if token.division else token_run)(engine, token)
+    activity = run.ex.activities.get(token.id) if run.ex.open else None
     if (
         activity is None
         or not activity.started
         or (str(activity.started_time), activity.attempt) != (token.started, token.attempt)
     ):
-        raise not_found(_GONE)
+        raise gone
     return run, activity
 
 
@@ -176,6 +196,9 @@ async def _by_id(engine: Engine, request: _ById) -> tuple[Run, Activity]:
     """The pending activity with that id. One that no worker took can only be completed: that counts as its start, too."""
     if not request.activity_id:
         raise invalid("ActivityId is not set on request.")
+    may_wait = isinstance(request, RespondActivityTaskCompletedByIdRequest)
+    if not request.workflow_id:
+        return await _standalone_by_id(engine, request, may_wait)
     execution = WorkflowExecution(workflow_id=request.workflow_id, run_id=request.run_id)
     run = await find_open_run(engine, request.namespace, execution)
     scheduled_id = run.ex.activity_ids.get(request.activity_id)
@@ -185,8 +208,18 @@ async def _by_id(engine: Engine, request: _ById) -> tuple[Run, Activity]:
             f"cannot find pending activity with ActivityID {request.activity_id}, "
             "check workflow execution history for more details"
         )
-    if not activity.started and not isinstance(request, RespondActivityTaskCompletedByIdRequest):
+    if not activity.started and not may_wait:
         raise not_found(_GONE)
+    return run, activity
+
+
+async def _standalone_by_id(engine: Engine, request: _ById, may_wait: bool) -> tuple[Run, Activity]:
+    run = await find_standalone(engine, request.namespace, request.activity_id, request.run_id)
+    activity = standalone.the_activity(run.ex)
+    if not run.ex.open and may_wait:
+        raise standalone.failed_precondition(f"invalid transition from {standalone.state_word(run.ex)}")
+    if not run.ex.open or not (activity.started or may_wait):
+        raise no_activity(request.activity_id)
     return run, activity
 
 

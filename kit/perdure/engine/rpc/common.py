@@ -11,9 +11,10 @@ from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest, PollWorkflowTaskQueueRequest
 
-from perdure.engine.errors import invalid, not_found
+from perdure.engine.errors import ServiceError, invalid, not_found
 from perdure.engine.matching import PollRequest, QueueKey
 from perdure.engine.runs import Run
+from perdure.engine.standalone import DIVISION
 from perdure.engine.versions import check_options, version_of_worker
 
 if TYPE_CHECKING:
@@ -87,9 +88,12 @@ class Token:
     id: int  # the scheduled event's id; 0 in a query token
     started: str  # a workflow task's request id, an attempt's start time, a query's id
     attempt: int = 1
+    division: str = ""
 
     def encode(self) -> bytes:
         fields = (self.namespace, self.workflow_id, self.run_id, self.id, self.started, self.attempt)
+        if self.division:
+            fields = (*fields, self.division)  # type: ignore[assignment]
         return json.dumps(fields).encode()
 
     @staticmethod
@@ -113,7 +117,24 @@ async def token_run(engine: Engine, token: Token) -> Run:
 
 async def find_token_run(engine: Engine, token: Token) -> Run:
     """The run of a token, open or not. Raises NOT_FOUND."""
+    if token.division:
+        return await find_standalone(engine, token.namespace, token.workflow_id, token.run_id)
     run = await engine.runs.get(token.namespace, token.workflow_id, token.run_id)
     if run is None:
         raise not_found(_no_run(token.workflow_id, token.run_id))
     return run
+
+
+async def find_standalone(engine: Engine, namespace: str, activity_id: str, run_id: str) -> Run:
+    """The run of a standalone activity: by run id, or the newest of its id. Raises NOT_FOUND."""
+    if run_id:
+        run = await engine.runs.get(namespace, activity_id, run_id, DIVISION)
+    else:
+        run = await engine.runs.latest(namespace, activity_id, DIVISION)
+    if run is None:
+        raise no_activity(activity_id)
+    return run
+
+
+def no_activity(activity_id: str) -> ServiceError:
+    return not_found(f"activity not found for ID: {activity_id}")

@@ -49,7 +49,7 @@ async def delete_all(engine: Engine, namespace: str) -> None:
     ).rows:
         ticket = 0
         for row in rows:
-            if run := await engine.runs.get(namespace, row.workflow_id, row.run_id):
+            if run := await engine.runs.get(namespace, row.workflow_id, row.run_id, row.division):
                 ticket = delete(engine, run)
         await engine.journal.durable(ticket)
         for key in {(row.workflow_id, row.division) for row in rows}:

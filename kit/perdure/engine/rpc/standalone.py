@@ -47,10 +47,11 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine import activity_options, search_attributes, standalone, standalone_info
 from perdure.engine import standalone_operators as operators
 from perdure.engine.checks import check_links, is_uuid
-from perdure.engine.errors import Code, ServiceError, invalid, not_found
+from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.protos import SECOND
 from perdure.engine.rpc import activity_operators, listing
-from perdure.engine.rpc.common import Handlers
+from perdure.engine.rpc.common import Handlers, find_standalone
+from perdure.engine.rpc.deleting import delete_execution
 from perdure.engine.runs import FAILED, Run
 from perdure.engine.standalone import DIVISION
 from perdure.engine.turn import Turn
@@ -148,20 +149,9 @@ def _existing(request: StartActivityExecutionRequest, current: Run) -> Run | Non
 # --- reading
 
 
-async def find(engine: Engine, namespace: str, activity_id: str, run_id: str) -> Run:
-    """The run of a standalone activity: by run id, or the newest of its id. Raises NOT_FOUND."""
-    if run_id:
-        run = await engine.runs.get(namespace, activity_id, run_id, DIVISION)
-    else:
-        run = await engine.runs.latest(namespace, activity_id, DIVISION)
-    if run is None:
-        raise not_found(f"activity not found for ID: {activity_id}")
-    return run
-
-
 async def _named(engine: Engine, request: _Named) -> Run:
     check_named(engine, request)
-    return await find(engine, request.namespace, request.activity_id, request.run_id)
+    return await find_standalone(engine, request.namespace, request.activity_id, request.run_id)
 
 
 def check_named(engine: Engine, request: _Named) -> None:
@@ -293,12 +283,7 @@ async def delete_activity_execution(
     engine: Engine, request: DeleteActivityExecutionRequest, metadata: Mapping[str, str]
 ) -> DeleteActivityExecutionResponse:
     """Ends the activity if it runs, and takes all its records away."""
-    run = await _named(engine, request)
-    if run.ex.open:
-        turn = engine.turn(run)
-        standalone.terminate(turn, "", "Delete activity execution", "")
-        engine.commit(turn)
-    await engine.journal.durable(engine.delete(run))
+    await delete_execution(engine, await _named(engine, request))
     return DeleteActivityExecutionResponse()
 
 

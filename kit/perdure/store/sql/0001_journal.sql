@@ -62,7 +62,7 @@ CREATE TABLE journal.buffered_events (seq BIGINT, run_id VARCHAR, buffer_seq BIG
 -- Attempts of activities that a worker took (AttemptStarted).
 CREATE TABLE journal.attempt_starts (
     seq BIGINT, run_id VARCHAR, scheduled_event_id BIGINT, attempt BIGINT,
-    scheduled_time_ns BIGINT, started_time_ns BIGINT, identity VARCHAR, process VARCHAR
+    scheduled_time_ns BIGINT, started_time_ns BIGINT, identity VARCHAR, process VARCHAR, sdk_name VARCHAR, sdk_version VARCHAR
 );
 
 -- name: create_attempt_ends

@@ -94,7 +94,7 @@ ORDER BY b.seq;
 
 -- name: attempt_starts_of
 -- The AttemptStarted records of the given runs.
-SELECT run_id, scheduled_event_id, attempt, scheduled_time_ns, started_time_ns, identity, process, seq
+SELECT run_id, scheduled_event_id, attempt, scheduled_time_ns, started_time_ns, identity, process, sdk_name, sdk_version, seq
 FROM journal.attempt_starts WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
 
 -- name: attempt_ends_of
