@@ -27,7 +27,7 @@ from temporalio.api.enums.v1 import (
 from temporalio.api.errordetails.v1 import QueryFailedFailure, WorkflowNotReadyFailure
 from temporalio.api.protocol.v1 import Message
 from temporalio.api.query.v1 import WorkflowQueryResult
-from temporalio.api.update.v1 import Acceptance, Outcome, Rejection, Response
+from temporalio.api.update.v1 import Acceptance, Meta, Outcome, Rejection, Response
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
     DescribeWorkflowExecutionRequest,
@@ -286,8 +286,16 @@ async def test_an_update_is_accepted_and_completed_in_one_task(d: Driver) -> Non
         task = await d.workflow_task()
         [sent] = task.messages
         assert (sent.protocol_instance_id, sent.event_id) == ("u", task.started_event_id - 1)
-        accepted = message("u", Acceptance(accepted_request_message_id=sent.id), "1")
-        completed = message("u", Response(outcome=Outcome(success=payload("4"))), "2")
+        accepted = message(
+            "u",
+            Acceptance(
+                accepted_request_message_id=sent.id, accepted_request_sequencing_event_id=sent.event_id
+            ),
+            "1",
+        )
+        completed = message(
+            "u", Response(meta=Meta(update_id="u"), outcome=Outcome(success=payload("4"))), "2"
+        )
         await d.complete(task, accepted[1], completed[1], messages=[accepted[0], completed[0]])
         assert (await asked).outcome.success == payload("4")
         assert (await d.names())[-5:] == [

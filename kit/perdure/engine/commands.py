@@ -14,7 +14,7 @@ from temporalio.api.common.v1 import RetryPolicy, SearchAttributes
 from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
 from temporalio.api.protocol.v1 import Message
 
-from perdure.engine import cron, search_attributes
+from perdure.engine import cron, search_attributes, update_messages
 from perdure.engine.errors import ServiceError
 from perdure.engine.limits import Limits
 from perdure.engine.priorities import check_priority
@@ -89,7 +89,16 @@ def check(
                 )
         except BadCommand as bad:
             return bad
+    if text := update_messages.fault(ex, _in_order(commands, messages)):
+        return BadCommand(_Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE, text)
     return None
+
+
+def _in_order(commands: Sequence[Command], messages: Sequence[Message]) -> list[Message]:
+    """Messages as they count: where commands name them, then the others."""
+    named = [c.protocol_message_command_attributes.message_id for c in commands]
+    by_id = {message.id: message for message in messages}
+    return [by_id[name] for name in named if name in by_id] + [m for m in messages if m.id not in named]
 
 
 def _shadow(
@@ -400,7 +409,7 @@ def _check_message(shadow: _Shadow, command: Command) -> None:
     _require(
         message_id in shadow.messages,
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE,
-        f"ProtocolMessageCommand references absent message ID {message_id}",
+        f"ProtocolMessageCommand referenced absent message ID {message_id}",
     )
 
 

@@ -14,7 +14,7 @@ from perdure.engine import activities, updates
 from perdure.engine.closing import terminate_run
 from perdure.engine.command_events import Completion, carry_out
 from perdure.engine.commands import CLOSING, BadCommand, check, unhandled_events
-from perdure.engine.errors import Code, ServiceError, invalid
+from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.failures import server
 from perdure.engine.protos import from_duration
 from perdure.engine.state import Execution
@@ -98,6 +98,8 @@ def _refuse(turn: Turn, cause: WorkflowTaskFailedCause.ValueType, message: str) 
     unhandled = cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
     words = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_").split("_")
     text = message if unhandled else f"{''.join(word.capitalize() for word in words)}: {message}"
+    updates.fail_sent(turn.ex)
+    turn.ex.close_attempted = unhandled
     if task.attempt == 1 or unhandled:
         fail_task(turn, cause, server(text), "" if unhandled else task.identity)
     return Outcome(error=invalid(text))
@@ -139,7 +141,7 @@ def _carry_out_all(
     heartbeat = request.force_create_new_workflow_task and not request.commands and not request.messages
     if heartbeat and turn.now - original_time > turn.limits.task_heartbeat_total:
         time_out_task(turn)
-        return Outcome(error=invalid("workflow task heartbeat timeout"))
+        return Outcome(error=not_found("workflow task heartbeat timeout"))
     shown, tied = ex.versioning.attributes(), _tie(ex)
     completed_id = complete_task(turn, _completed(request))
     _stick(ex, request)
@@ -156,13 +158,14 @@ def _carry_out_all(
         carry_out(completion, command)
         commanded.add(command.protocol_message_command_attributes.message_id)
     for message in request.messages:
-        if message.id not in commanded and ex.open:
+        if message.id not in commanded and (ex.open or updates.only_rejections([message])):
             updates.answer(turn, message)
     turn.commanding = False
     if not ex.open:
-        updates.abort(ex)
         return Outcome()
-    if not request.force_create_new_workflow_task:
+    if request.force_create_new_workflow_task:
+        updates.resend(ex, stamp)
+    else:
         updates.reject_unanswered(ex, stamp)
     moving = ex.versioning.transition is not None
     if flush_buffer(turn) or request.force_create_new_workflow_task or moving:

@@ -146,6 +146,7 @@ def _task_completed(ex: Execution, event: HistoryEvent) -> None:
     ex.task = None
     ex.task_attempt = 1
     ex.task_failures = 0
+    ex.close_attempted = False
 
 
 def _task_ended(ex: Execution) -> None:

@@ -24,6 +24,7 @@ class Limits:
     buffered_events: int = 100
     signals: int = 10_000
     updates_in_flight: int = 10
+    updates_in_flight_bytes: int = 20 * 1024 * 1024
     updates_total: int = 2000
     default_task_timeout: int = 10 * SECOND
     max_task_timeout: int = 120 * SECOND

@@ -170,6 +170,14 @@ class UpdateStage(Enum):
     REJECTED = auto()
 
 
+class UpdateAbort(Enum):
+    """Why an update that was not accepted yet will never be."""
+
+    CLOSED = auto()  # the run is closed
+    CONTINUED = auto()  # likewise, and another run of the chain goes on: it may be tried there
+    TASK_FAILED = auto()  # the workflow task that carried it was answered with nonsense
+
+
 @dataclass(slots=True)
 class Update:
     """An update of this run; in memory only until it is accepted."""
@@ -180,6 +188,7 @@ class Update:
     accepted_id: int = 0
     outcome: Outcome | None = None
     aborted: bool = False  # accepted, and the run closed before it completed
+    abort: UpdateAbort | None = None  # not accepted, and never to be
     sent_task: int = 0  # stamp of the workflow task that carried it
     admitted_id: int = (
         0  # of the event that admitted it: a reset's; the workflow then finds the request in the history
@@ -258,6 +267,9 @@ class Execution:
     updates: dict[str, Update] = field(default_factory=dict)
 
     cancel_requested: bool = False
+    close_attempted: bool = (
+        False  # its last completion tried to close the run, but there was news for the workflow
+    )
     signal_requests: dict[str, int] = field(default_factory=dict)  # id of its event; 0 while that is buffered
     signal_count: int = 0
     start_request_id: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from google.protobuf.any_pb2 import Any
 from temporalio.api.enums.v1 import ResourceExhaustedCause, ResourceExhaustedScope
-from temporalio.api.errordetails.v1 import ResourceExhaustedFailure
+from temporalio.api.errordetails.v1 import ResourceExhaustedFailure, WorkflowNotReadyFailure
 from temporalio.api.history.v1 import (
     WorkflowExecutionUpdateAcceptedEventAttributes,
     WorkflowExecutionUpdateCompletedEventAttributes,
@@ -17,7 +17,7 @@ from temporalio.api.update.v1 import Acceptance, Meta, Outcome, Rejection, Reque
 from perdure.engine.errors import Code, ServiceError, not_found
 from perdure.engine.failures import application
 from perdure.engine.limits import Limits
-from perdure.engine.state import Execution, Update, UpdateStage, WorkflowTask
+from perdure.engine.state import Execution, Update, UpdateAbort, UpdateStage, WorkflowTask
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import schedule_task
 
@@ -34,7 +34,9 @@ def admit(turn: Turn, request: Request) -> Update:
         return known
     if not ex.open:
         raise not_found("workflow execution already completed")
-    _check_limits(ex, turn.limits)
+    if ex.close_attempted and ex.task is not None and ex.task.started:
+        raise closing()
+    _check_limits(ex, request, turn.limits)
     update = Update(update_id, UpdateStage.ADMITTED, request, order=len(ex.updates))
     ex.updates[update_id] = update
     if ex.first_task_time == 0 or ex.task is not None:
@@ -42,22 +44,58 @@ def admit(turn: Turn, request: Request) -> Update:
     return update
 
 
-def _check_limits(ex: Execution, limits: Limits) -> None:
-    in_flight = sum(u.outcome is None for u in ex.updates.values())
-    if in_flight >= limits.updates_in_flight:
-        raise ServiceError(
-            Code.RESOURCE_EXHAUSTED,
+def _check_limits(ex: Execution, request: Request, limits: Limits) -> None:
+    in_flight = [u for u in ex.updates.values() if u.outcome is None]
+    if len(in_flight) >= limits.updates_in_flight:
+        raise _exhausted(
+            ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT,
             f"limit on number of concurrent in-flight updates has been reached ({limits.updates_in_flight})",
-            ResourceExhaustedFailure(
-                cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT,
-                scope=ResourceExhaustedScope.RESOURCE_EXHAUSTED_SCOPE_NAMESPACE,
-            ),
         )
     if len(ex.updates) >= limits.updates_total:
         raise ServiceError(
             Code.FAILED_PRECONDITION,
-            f"limit on number of total updates has been reached ({limits.updates_total})",
+            "The limit on the total number of distinct updates in this workflow has been reached "
+            f"({limits.updates_total}). Make sure any duplicate updates share an Update ID so the server can "
+            "deduplicate them, and consider rejecting updates that you aren't going to process. You can also "
+            "Continue-as-New to avoid this; we recommend you check Continue-as-New Suggested in your Workflow.",
         )
+    waiting = sum(
+        len(u.update_id) + (u.request.ByteSize() if u.request is not None else 0) for u in in_flight
+    )
+    if waiting + request.ByteSize() >= limits.updates_in_flight_bytes:
+        raise _exhausted(
+            ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT,
+            "limit on total payload size of in-flight updates has been reached "
+            f"({limits.updates_in_flight_bytes} bytes)",
+        )
+
+
+def closing() -> ServiceError:
+    """What callers get of a run that is about to close, or goes on in another run: they try again."""
+    return _exhausted(
+        ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW,
+        "workflow operation can not be applied because workflow is closing",
+    )
+
+
+def _exhausted(cause: ResourceExhaustedCause.ValueType, text: str) -> ServiceError:
+    scope = ResourceExhaustedScope.RESOURCE_EXHAUSTED_SCOPE_NAMESPACE
+    return ServiceError(Code.RESOURCE_EXHAUSTED, text, ResourceExhaustedFailure(cause=cause, scope=scope))
+
+
+def aborted(abort: UpdateAbort) -> ServiceError:
+    """What who waits for an aborted update gets."""
+    match abort:
+        case UpdateAbort.CLOSED:
+            return not_found("workflow update was aborted by closing workflow")
+        case UpdateAbort.CONTINUED:
+            return closing()
+        case UpdateAbort.TASK_FAILED:
+            return ServiceError(
+                Code.FAILED_PRECONDITION,
+                "Unable to perform workflow execution update due to unexpected workflow task failure.",
+                WorkflowNotReadyFailure(),
+            )
 
 
 def outgoing(ex: Execution, task: WorkflowTask) -> list[Message]:
@@ -130,6 +168,7 @@ def _complete(turn: Turn, message: Message, update: Update | None) -> None:
 
 def reject(ex: Execution, update: Update, outcome: Outcome) -> None:
     """A rejected update leaves no trace; who waits for it holds the object."""
+    update.abort = None
     update.stage = UpdateStage.REJECTED
     update.outcome = outcome
     ex.updates.pop(update.update_id, None)
@@ -161,8 +200,23 @@ def only_rejections(messages: Iterable[Message]) -> bool:
     return all(m.body.Is(Rejection.DESCRIPTOR) for m in messages)
 
 
+def resend(ex: Execution, stamp: int) -> None:
+    """The task that carried them was a heartbeat: the next one carries them again."""
+    for update in ex.updates.values():
+        if update.stage is UpdateStage.SENT and update.sent_task == stamp:
+            update.stage = UpdateStage.ADMITTED
+
+
+def fail_sent(ex: Execution) -> None:
+    """The task that carried them was answered with nonsense: tried again, they might do the same again."""
+    for update in [u for u in ex.updates.values() if u.stage is UpdateStage.SENT]:
+        update.abort = UpdateAbort.TASK_FAILED
+        del ex.updates[update.update_id]
+
+
 def abort(ex: Execution) -> None:
-    """The run is closed: accepted updates end with a failure. Admitted ones end with an error to who waits."""
+    """The run is closed: accepted updates end with a failure, admitted ones with an error to who waits."""
+    reason = UpdateAbort.CONTINUED if ex.new_run_id else UpdateAbort.CLOSED
     failure = application(
         "Workflow Update failed because the Workflow completed before the Update completed.",
         "AcceptedUpdateCompletedWorkflow",
@@ -173,3 +227,5 @@ def abort(ex: Execution) -> None:
             update.outcome = Outcome(failure=failure)
             update.stage = UpdateStage.COMPLETED
             update.aborted = True
+        elif update.stage in (UpdateStage.ADMITTED, UpdateStage.SENT):
+            update.abort = reason

@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING
 from temporalio.api.common.v1 import Link, WorkflowExecution
 from temporalio.api.enums.v1 import (
     EventType,
-    ResourceExhaustedCause,
-    ResourceExhaustedScope,
     UpdateWorkflowExecutionLifecycleStage,
-    WorkflowExecutionStatus,
 )
 from temporalio.api.errordetails.v1 import (
     PermissionDeniedFailure,
-    ResourceExhaustedFailure,
     WorkflowNotReadyFailure,
 )
 from temporalio.api.update.v1 import Request, UpdateRef
@@ -33,7 +29,7 @@ from perdure.engine.rpc import links
 from perdure.engine.rpc.common import Handlers, check_chain, find_run
 from perdure.engine.runs import Run
 from perdure.engine.state import Execution, Update, UpdateStage
-from perdure.engine.updates import admit
+from perdure.engine.updates import aborted, admit
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -118,28 +114,14 @@ def _link(ex: Execution, update: Update) -> Link | None:
 
 async def _reach(engine: Engine, run: Run, update: Update, stage: int) -> None:
     end = engine.clock.now() + engine.limits.long_poll
-    while _STAGES[update.stage] < stage:
-        if not run.ex.open and update.stage in (UpdateStage.ADMITTED, UpdateStage.SENT):
-            _raise_aborted(run)
+    while True:
+        if update.abort is not None:
+            raise aborted(update.abort)
+        if _STAGES[update.stage] >= stage:
+            return
         remaining = end - engine.clock.now()
         if remaining <= 0 or not await run.change(remaining / SECOND):
             return
-
-
-def _raise_aborted(run: Run) -> None:
-    if (
-        run.ex.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW
-        or run.ex.new_run_id
-    ):
-        raise ServiceError(
-            Code.RESOURCE_EXHAUSTED,
-            "workflow operation can not be applied because workflow is closing",
-            ResourceExhaustedFailure(
-                cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW,
-                scope=ResourceExhaustedScope.RESOURCE_EXHAUSTED_SCOPE_NAMESPACE,
-            ),
-        )
-    raise not_found("workflow update was aborted by closing workflow")
 
 
 async def poll_workflow_execution_update(
