@@ -14,6 +14,7 @@ from engine_driver import (
     application_failure,
     cancel_timer,
     complete_workflow,
+    in_engine,
     name,
     schedule_activity,
     start_timer,
@@ -239,3 +240,23 @@ def test_a_timer_that_breaks_does_not_stop_the_others(
 
     asyncio.run(main())
     assert "could not be fired" in caplog.text
+
+
+@in_engine
+async def test_state_transitions_are_counted_and_survive(driver: Driver) -> None:
+    await driver.start()
+    driver.clock.advance(1)
+    task = await driver.workflow_task()
+    driver.clock.advance(1)
+    await driver.complete(task, start_timer())
+    assert driver.run().ex.transitions == 3  # the start, the task's start, its completion
+    successor = await driver.crash()
+    assert successor.run().ex.transitions == 3
+    await successor.engine.stop()
+    await driver.signal()
+    await driver.step(complete_workflow())
+    run = await driver.engine.runs.latest("default", "w")
+    assert run is not None
+    closed = driver.journal.runs[run.ex.run_id].closed
+    assert closed is not None
+    assert closed.state_transitions == run.ex.transitions == 6

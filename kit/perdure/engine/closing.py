@@ -43,7 +43,7 @@ def close_run(
     turn.records.append(
         ExecutionClosed(
             *(ex.run_id, ex.status, ex.close_time, len(ex.events), ex.history_size, ex.new_run_id),
-            state_transitions=ex.transitions + 1 if ex.division else 0,
+            state_transitions=ex.transitions + 1,  # this one
         )
     )
     turn.effects.append(Closed())

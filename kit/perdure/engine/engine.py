@@ -17,6 +17,7 @@ from perdure.engine import deadlines, time_skipping
 from perdure.engine.activities import lose_attempt
 from perdure.engine.alarms import Alarms
 from perdure.engine.attribute_registry import AttributeRegistry
+from perdure.engine.batches import Batches
 from perdure.engine.clock import Clock, Ids, SystemClock
 from perdure.engine.definitions import Definitions
 from perdure.engine.effects import Effects
@@ -70,6 +71,7 @@ class Engine:
         self.namespaces = Namespaces(self.kept)
         self.search_attributes = AttributeRegistry(self.kept)
         self.deployments = Registry(self.kept)
+        self.batches = Batches(self)
         self.alarms = Alarms(self.clock)
         self.routing = Routing(self)
         self.matching = Matching(self.clock, self.alarms, self.routing.group_of)
@@ -96,6 +98,8 @@ class Engine:
             run.appended = len(records.events)
             self._resume(run)
         self.service.resume()
+        for job in self.batches.load():
+            self.batches.run(job)
         self._spawn(self.alarms.keep(), "perdure-timers")
 
     async def stop(self) -> None:
@@ -171,6 +175,8 @@ class Engine:
             done.append(turn)
             records += turn.records
         ticket = self.journal.append(records) if records else 0
+        for ex in {id(turn.ex): turn.ex for turn in done if turn.records}.values():
+            ex.transitions += 1
         for turn in done:
             self._settle(turn, ticket)
         self.runs.park()
@@ -186,7 +192,6 @@ class Engine:
 
     def _settle(self, turn: Turn, ticket: int) -> None:
         ex = turn.ex
-        ex.transitions += bool(turn.records)
         run = self.runs.in_memory(ex.run_id) or self.runs.add(ex)
         run.ticket = max(run.ticket, ticket)
         run.appended = len(ex.events)

@@ -49,6 +49,10 @@ class InvalidQueryError(ValueError):
     """A list filter that cannot be understood; the text is Temporal's, and names the rule."""
 
 
+class MalformedQueryError(InvalidQueryError):
+    """One that is no filter at all, whatever its names mean."""
+
+
 class InvalidTokenError(ValueError):
     """A page token that was not given out for this list."""
 

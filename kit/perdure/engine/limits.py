@@ -38,6 +38,7 @@ class Limits:
     worker_poll: int = 60 * SECOND
     history_page: int = 256
     visibility_page: int = 1000
+    concurrent_batches: int = 1  # running batch operations of a namespace
     search_attributes: int = 100
     search_attribute_value: int = 2 * 1024
     search_attributes_total: int = 40 * 1024

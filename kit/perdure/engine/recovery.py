@@ -6,7 +6,8 @@ from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 
 from perdure.engine.attempts import note, standalone_started, standalone_status
 from perdure.engine.fold import absorb, apply
-from perdure.engine.records import RunRecords
+from perdure.engine.protos import from_timestamp
+from perdure.engine.records import AttemptEnded, AttemptStarted, RunRecords
 from perdure.engine.state import Buffered, Execution
 from perdure.engine.updates import abort, drop_seen
 
@@ -38,9 +39,11 @@ def recover(records: RunRecords) -> Execution:
     ex.sticky_queue = ""  # the worker's cache may be ahead of what was committed: it gets the full history
     if records.reset is not None:
         ex.reset_run_id = records.reset.new_run_id
+    ex.transitions = _count_transitions(records)
     if records.closed is not None:
         abort(ex)
         ex.new_run_id = records.closed.new_run_id
+        ex.transitions = records.closed.state_transitions
     return ex
 
 
@@ -54,9 +57,22 @@ def _begin_standalone(ex: Execution, records: RunRecords) -> None:
 
 
 def _count_transitions(records: RunRecords) -> int:
-    """About how many commits an open run has had; the records do not say which of them came together."""
-    beats = sum(beat.total for beat in records.heartbeats)
-    return 1 + len(records.attempt_starts) + len(records.attempt_ends) + len(records.activity_changes) + beats
+    """About how many transactions a run has had: what one of them wrote has one time, and hardly two have the same."""
+    if records.started.division:
+        beats = sum(beat.total for beat in records.heartbeats)
+        changes = len(records.activity_changes)
+        return 1 + len(records.attempt_starts) + len(records.attempt_ends) + changes + beats
+    times = {from_timestamp(event.event_time) for event in records.events}
+    times.update(from_timestamp(buffered.event.event_time) for buffered in records.buffered)
+    for step in records.activity_steps:
+        match step:
+            case AttemptStarted():
+                times.add(step.started_time)
+            case AttemptEnded():
+                times.add(step.ended_time)
+            case _:
+                times.add(step.time)
+    return len(times)
 
 
 def _fold_attempts(ex: Execution, records: RunRecords) -> None:
@@ -65,6 +81,5 @@ def _fold_attempts(ex: Execution, records: RunRecords) -> None:
         if activity is not None:
             note(activity, step)
     if ex.activity is not None:
-        ex.transitions = records.closed.state_transitions if records.closed else _count_transitions(records)
         if ex.open:
             ex.status = standalone_status(ex.activity)

@@ -15,6 +15,7 @@ from perdure.engine.errors import Code, ServiceError
 from perdure.engine.rpc import (
     activity_operators,
     activity_worker,
+    batching,
     deleting,
     deployments,
     executions,
@@ -47,6 +48,7 @@ HANDLERS: Handlers = {
     **namespaces.HANDLERS,
     **search_attributes.HANDLERS,
     **deleting.HANDLERS,
+    **batching.HANDLERS,
     **start.HANDLERS,
     **executions.HANDLERS,
     **options.HANDLERS,

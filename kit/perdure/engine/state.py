@@ -250,7 +250,7 @@ class Execution:
     sticky_timeout: int = 0
     stamp: int = 0
 
-    transitions: int = 0  # commits of this run so far
+    transitions: int = 0  # transactions that changed the run
     activity: Activity | None = None  # of a standalone activity: the run's only one, kept when it has ended
     activities: dict[int, Activity] = field(default_factory=dict)
     activity_ids: dict[str, int] = field(default_factory=dict)

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from perdure.engine.journal import InvalidQueryError, InvalidTokenError, Place, Scope
+from perdure.engine.journal import InvalidQueryError, InvalidTokenError, MalformedQueryError, Place, Scope
 from perdure.store.columns import DIVISION, Column, Unfit, Value, find, fitting, meant
 
 if TYPE_CHECKING:
@@ -404,8 +404,8 @@ def _written(node: Node) -> str:
     return str(node.sql(dialect="mysql")).replace(" LIKE ", " STARTS_WITH ")
 
 
-def _malformed(text: str, near: str = "") -> InvalidQueryError:
-    return InvalidQueryError(f"malformed SQL query: {text}" + (f" near '{near}'" if near else ""))
+def _malformed(text: str, near: str = "") -> MalformedQueryError:
+    return MalformedQueryError(f"malformed SQL query: {text}" + (f" near '{near}'" if near else ""))
 
 
 def _unsupported(text: str) -> InvalidQueryError:

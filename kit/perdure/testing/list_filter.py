@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 
-from perdure.engine.journal import InvalidQueryError, Place, Scope, Summary
+from perdure.engine.journal import InvalidQueryError, MalformedQueryError, Place, Scope, Summary
 from perdure.engine.search_attributes import PREDEFINED, SYSTEM
 from perdure.history.payloads import status_name
 
@@ -281,9 +281,9 @@ class _Parser:
         self._at += 1
         return self._tokens[self._at - 1]
 
-    def _refused(self, what: str) -> InvalidQueryError:
+    def _refused(self, what: str) -> MalformedQueryError:
         found = repr(self._tokens[self._at]) if self._at < len(self._tokens) else "the end"
-        return InvalidQueryError(f"The list filter {self._query!r} has {found} where {what} is due.")
+        return MalformedQueryError(f"The list filter {self._query!r} has {found} where {what} is due.")
 
 
 def _tokens(query: str) -> Iterator[str]:

@@ -156,6 +156,7 @@ async def delete_namespace(
     ticket = engine.namespaces.drop(name)  # nothing is started there from now on
     await delete_all(engine, name)
     engine.search_attributes.forget(name)
+    engine.batches.forget(name)
     ticket = max(ticket, engine.kept.drop_namespace(name))
     await engine.journal.durable(ticket)
     return DeleteNamespaceResponse(deleted_namespace=namespaces.deleted_name(found))

@@ -112,7 +112,7 @@ def _info(ex: Execution) -> WorkflowExecutionInfo:
         auto_reset_points=ResetPoints(points=ex.reset_points),
         priority=ex.priority if ex.priority.ByteSize() else None,
         task_queue=ex.task_queue,
-        state_transition_count=len(ex.events),
+        state_transition_count=ex.transitions,
         first_run_id=ex.first_run_id,
         root_execution=root
         if root.workflow_id
