@@ -80,6 +80,5 @@ def _fold_attempts(ex: Execution, records: RunRecords) -> None:
         activity = ex.activities.get(step.scheduled_event_id) or ex.activity
         if activity is not None:
             note(activity, step)
-    if ex.activity is not None:
-        if ex.open:
-            ex.status = standalone_status(ex.activity)
+    if ex.activity is not None and ex.open:
+        ex.status = standalone_status(ex.activity)
