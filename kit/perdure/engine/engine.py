@@ -43,6 +43,7 @@ from perdure.engine.turn import (
     OfferTask,
     Turn,
 )
+from perdure.engine.workers import Workers
 from perdure.engine.workflow_tasks import flush_buffer, lose_task, schedule_task, unstick
 from perdure.errors import StoreError
 
@@ -72,6 +73,7 @@ class Engine:
         self.search_attributes = AttributeRegistry(self.kept)
         self.deployments = Registry(self.kept)
         self.batches = Batches(self)
+        self.workers = Workers(self.clock.now)
         self.alarms = Alarms(self.clock)
         self.routing = Routing(self)
         self.matching = Matching(self.clock, self.alarms, self.routing.group_of)

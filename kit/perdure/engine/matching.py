@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from temporalio.api.deployment.v1 import WorkerDeploymentOptions
 
+from perdure.engine import scaling
 from perdure.engine.alarms import Alarms
 from perdure.engine.backlog import NORMAL, Backlog, Level, Rank
 from perdure.engine.clock import Clock
@@ -24,6 +25,7 @@ from perdure.engine.protos import SECOND
 
 Kind = Literal["workflow", "activity", "nexus"]
 
+_PACES = 2000  # limits of fairness keys that are kept; beyond it, of those that are used
 _REMEMBERED = 300 * SECOND  # how long a poller is told of after its last poll
 
 
@@ -45,6 +47,7 @@ class Offer:
     level: Level | None = None
     offered_time: int = 0
     version: str = ""  # of the worker deployment that it is meant for, for statistics
+    scaling: int = 0  # what the worker that takes it is advised; see `scaling`
 
     def __lt__(self, other: Offer) -> bool:
         return False  # levels differ; heaps ask only if they did not
@@ -97,6 +100,7 @@ class TaskQueue:
     paces: dict[str, Pace] = field(default_factory=dict)  # by fairness key, where each has its limit
     added: dict[tuple[str, int], Tempo] = field(default_factory=dict)  # by version and priority
     dispatched: dict[tuple[str, int], Tempo] = field(default_factory=dict)
+    hints: Pace = field(default_factory=Pace)
 
     def weight(self, rank: Rank) -> float:
         return self.limits.weights.get(rank.fairness_key, rank.weight)
@@ -136,9 +140,10 @@ class Matching:
 
     def offer(self, key: QueueKey, offer: Offer) -> None:
         queue = self.queue(key)
-        offer.offered_time = offer.offered_time or self._now()
         group = self._group_of(offer, key)
-        self._count(queue.added, offer)
+        if not offer.offered_time:
+            offer.offered_time = self._now()
+            self._count(queue.added, offer)
         if queue.pace.rate is None and queue.limits.rate_per_key is None:
             for poller in queue.pollers:
                 if not poller.future.done() and poller.request.accepts(group):
@@ -173,13 +178,15 @@ class Matching:
         if key.kind == "activity":
             self._set_pace(queue, request.rate)
         if (offer := self._take(queue, request.accepts)) is not None:
-            return offer
+            return self._advise(queue, offer)
+        begun = self._now()
         poller = Poller(request, asyncio.get_running_loop().create_future())
         queue.pollers[poller] = None
         self._wait(queue)
         try:
             async with asyncio.timeout(seconds):
-                return await poller.future
+                offer = await poller.future
+                return offer and self._advise(queue, offer, begun)
         except TimeoutError:
             return self._left(poller)
         except asyncio.CancelledError:
@@ -190,6 +197,24 @@ class Matching:
             del queue.pollers[poller]
             if request.instance not in self._shut_down:
                 self._see(queue, request)
+
+    def _advise(self, queue: TaskQueue, offer: Offer, begun: int | None = None) -> Offer:
+        """Adds what the worker is advised about its number of polls. `begun`: when its poll did, if that had to wait."""
+        now = self._now()
+        idle = begun is not None and now - begun >= scaling.IDLE_POLL
+        queue.hints.change(float(scaling.DECISIONS_PER_SECOND * max(1, len(queue.seen))), now)
+        if not idle and queue.hints.ready(now) != now:
+            return offer
+        offer.scaling = scaling.hint(
+            poll_waited=0 if begun is None else now - begun,
+            task_waited=now - offer.offered_time,
+            waiting=0 if queue.pace.ready(now) != now else len(queue.backlog),
+            added=sum(tempo.rate(now) for tempo in queue.added.values()),
+            dispatched=sum(tempo.rate(now) for tempo in queue.dispatched.values()),
+            from_backlog=begun is None,
+        )
+        queue.hints.take(now)
+        return offer
 
     @staticmethod
     def _left(poller: Poller) -> Offer | None:
@@ -223,6 +248,9 @@ class Matching:
         """The limit of one fairness key: the queue's for each key, times the key's weight."""
         pace = queue.paces.get(fairness_key)
         if pace is None:
+            if len(queue.paces) >= _PACES:
+                now = self._now()
+                queue.paces = {key: each for key, each in queue.paces.items() if each.ready(now) != now}
             weight = queue.weight(rank or Rank(fairness_key=fairness_key))
             pace = queue.paces[fairness_key] = Pace((queue.limits.rate_per_key or 0) * weight)
         return pace

@@ -34,6 +34,7 @@ from perdure.engine.rpc import (
     test_service,
     time_skipping,
     updating,
+    workers,
     workflow_worker,
 )
 from perdure.engine.rpc.common import Handlers
@@ -61,6 +62,7 @@ HANDLERS: Handlers = {
     **time_skipping.HANDLERS,
     **test_service.HANDLERS,
     **workflow_worker.HANDLERS,
+    **workers.HANDLERS,
     **activity_worker.HANDLERS,
     **task_queues.HANDLERS,
     **activity_operators.HANDLERS,

@@ -46,6 +46,7 @@ from perdure.engine.rpc.common import (
     find_token_run,
     no_activity,
     poll_request,
+    scale,
     token_run,
 )
 from perdure.engine.runs import Run
@@ -98,6 +99,7 @@ async def poll_activity_task_queue(
         activity = run.ex.activities[int(offer.id)]
         once = activity.policy.maximum_attempts == 1
         response = start_for(engine, run, activity.scheduled_id, request.identity, metadata)
+        scale(response.poller_scaling_decision, offer)
         # the start itself must be committed first only where a second try is forbidden, or the worker outlives us
         safe = is_own(request.identity) and not once
         try:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.taskqueue.v1 import PollerScalingDecision
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest, PollWorkflowTaskQueueRequest
 
 from perdure.engine.errors import ServiceError, invalid, not_found
-from perdure.engine.matching import PollRequest, QueueKey
+from perdure.engine.matching import Offer, PollRequest, QueueKey
 from perdure.engine.runs import Run
 from perdure.engine.standalone import DIVISION
 from perdure.engine.versions import check_options, version_of_worker
@@ -76,6 +77,12 @@ def poll_request(
             engine.routing.changed(request.namespace)
     accepts = engine.routing.acceptance(request.identity, version)
     return PollRequest(request.identity, request.worker_instance_key, accepts, options)
+
+
+def scale(decision: PollerScalingDecision, offer: Offer) -> None:
+    """Passes on what the worker is advised about its number of polls."""
+    if offer.scaling:
+        decision.poll_request_delta_suggestion = offer.scaling
 
 
 @dataclass(frozen=True, slots=True)

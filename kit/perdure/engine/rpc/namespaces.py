@@ -50,6 +50,7 @@ def _described(engine: Engine, found: DescribeNamespaceResponse) -> DescribeName
     info = described.namespace_info
     info.supports_schedules = engine.service.answers("CreateSchedule")
     can = info.capabilities
+    can.poller_autoscaling = True
     can.eager_workflow_start = can.sync_update = can.async_update = can.worker_poll_complete_on_shutdown = (
         True
     )

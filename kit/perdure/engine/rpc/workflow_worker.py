@@ -21,8 +21,6 @@ from temporalio.api.workflowservice.v1 import (
     RespondWorkflowTaskCompletedResponse,
     RespondWorkflowTaskFailedRequest,
     RespondWorkflowTaskFailedResponse,
-    ShutdownWorkerRequest,
-    ShutdownWorkerResponse,
 )
 
 from perdure.engine import completion, updates
@@ -31,7 +29,7 @@ from perdure.engine.matching import PollRequest, QueueKey
 from perdure.engine.processes import is_own, is_process_name
 from perdure.engine.protos import SECOND, timestamp
 from perdure.engine.rpc import activity_worker
-from perdure.engine.rpc.common import Handlers, Token, find_token_run, poll_request, token_run
+from perdure.engine.rpc.common import Handlers, Token, find_token_run, poll_request, scale, token_run
 from perdure.engine.runs import DIRECT, Query, Run
 from perdure.engine.state import Execution, WorkflowTask
 from perdure.engine.turn import Turn
@@ -66,6 +64,7 @@ async def poll_workflow_task_queue(
             continue
         worker = version_of_worker(request.deployment_options)
         response, ticket = start_for(engine, run, request.identity, sticky, worker)
+        scale(response.poller_scaling_decision, offer)
         # a worker in this process shares the engine's fate: it may begin before the commit
         if not is_own(request.identity):
             await _committed(engine, run, ticket)
@@ -246,20 +245,9 @@ async def poll_nexus_task_queue(
     return PollNexusTaskQueueResponse()
 
 
-async def shutdown_worker(
-    engine: Engine, request: ShutdownWorkerRequest, metadata: Mapping[str, str]
-) -> ShutdownWorkerResponse:
-    """A worker leaves: its waiting polls end now, not in a minute, and its sticky queue is given up."""
-    engine.matching.end_polls(request.worker_instance_key, request.identity)
-    if request.sticky_task_queue:
-        engine.leave_sticky_queue(request.sticky_task_queue)
-    return ShutdownWorkerResponse()
-
-
 HANDLERS: Handlers = {
     "PollWorkflowTaskQueue": poll_workflow_task_queue,
     "RespondWorkflowTaskCompleted": respond_workflow_task_completed,
     "RespondWorkflowTaskFailed": respond_workflow_task_failed,
     "PollNexusTaskQueue": poll_nexus_task_queue,
-    "ShutdownWorker": shutdown_worker,
 }
