@@ -46,7 +46,7 @@ def close_run(
             state_transitions=ex.transitions + 1,  # this one
         )
     )
-    turn.effects.append(Closed())
+    turn.effects.append(Closed(goes_on=by_reset or new_run is not None))
     updates.abort(ex)
     if by_reset:
         return

@@ -75,7 +75,9 @@ class Effects:
                 return self._tell_parent(turn.ex)
             case EndChild():
                 return self._end_child(turn.ex, effect)
-            case Closed() | OfferTask() | OfferActivity():
+            case Closed(goes_on):
+                return [] if goes_on else self._engine.scheduler.closed(turn.ex)
+            case OfferTask() | OfferActivity():
                 return []
 
     def _begin(

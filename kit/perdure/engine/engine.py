@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import partial
 
 from perdure.engine import deadlines, time_skipping
@@ -35,6 +35,8 @@ from perdure.engine.recovery import recover
 from perdure.engine.registry import Registry
 from perdure.engine.routing import Routing
 from perdure.engine.runs import Run, Runs
+from perdure.engine.schedules import state as schedules
+from perdure.engine.schedules.scheduler import Scheduler
 from perdure.engine.service import Service
 from perdure.engine.state import RUNNING, Execution
 from perdure.engine.turn import (
@@ -81,6 +83,7 @@ class Engine:
         self.definitions = Definitions()
         self.service = Service(self)
         self.project = LocalProject(self)
+        self.scheduler = Scheduler(self)
         self._effects = Effects(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._due: list[str] = []  # parked runs whose deadline has come
@@ -96,12 +99,15 @@ class Engine:
             self.matching.limit(key, limits)
         self.runs.remember_ids()
         for records in self.journal.recover():
+            if records.started.division == schedules.DIVISION:
+                continue  # a row for lists, without a history
             run = self.runs.add(recover(records))
             run.appended = len(records.events)
             self._resume(run)
         self.service.resume()
         for job in self.batches.load():
             self.batches.run(job)
+        self.scheduler.load()
         self._spawn(self.alarms.keep(), "perdure-timers")
 
     async def stop(self) -> None:
@@ -158,11 +164,11 @@ class Engine:
         types = self.search_attributes.of(ex.namespace)
         return Turn(ex, self.clock.now() + ex.skipped, self.limits, attribute_types=types)
 
-    def commit(self, *turns: Turn) -> int:
-        """Appends what the turns and their effects decided, in one transaction; returns its ticket."""
+    def commit(self, *turns: Turn, records: Sequence[Record] = ()) -> int:
+        """Appends `records`, and what the turns and their effects decided, in one transaction; returns its ticket."""
         waiting = deque(turns)
         done: list[Turn] = []
-        records: list[Record] = []
+        records = list(records)
         offers: list[tuple[Execution, Effect]] = []
         while waiting:
             turn = waiting.popleft()

@@ -39,6 +39,15 @@ class Documents:
             namespace for (of_kind, namespace), bodies in self._bodies.items() if of_kind == kind and bodies
         ]
 
+    def record(self, kind: str, namespace: str, id: str, body: bytes | None) -> Kept:
+        """Takes a document over, or away, and gives the record of it, for whoever appends it together with others."""
+        bodies = self._bodies.setdefault((kind, namespace), {})
+        if body is None:
+            bodies.pop(id, None)
+        else:
+            bodies[id] = body
+        return Kept(kind, namespace, id, self._now(), body)
+
     def put(self, kind: str, namespace: str, id: str, body: bytes) -> int:
         """Keeps a document in place of an older one; returns the ticket of its commit."""
         self._bodies.setdefault((kind, namespace), {})[id] = body

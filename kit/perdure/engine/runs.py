@@ -244,6 +244,10 @@ class Runs:
         run = self.in_memory(self._current.get((namespace, division, workflow_id), ""))
         return run if run is not None and run.ex.open else None
 
+    def remember(self, namespace: str, workflow_id: str, division: str) -> None:
+        """An id that a row without a history takes."""
+        self._ever.add((namespace, division, workflow_id))
+
     def known(self, namespace: str, workflow_id: str, division: str = "") -> bool:
         """Whether there ever was a run of this workflow id."""
         return (namespace, division, workflow_id) in self._ever

@@ -27,6 +27,7 @@ from perdure.engine.rpc import (
     queries,
     reading,
     resetting,
+    schedules,
     search_attributes,
     standalone,
     start,
@@ -68,6 +69,7 @@ HANDLERS: Handlers = {
     **activity_operators.HANDLERS,
     **deployments.HANDLERS,
     **standalone.HANDLERS,
+    **schedules.HANDLERS,
 }
 
 

@@ -73,7 +73,9 @@ class EndChild:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The run is closed: waiting callers learn it, pending updates end."""
+    """The run is closed: waiting callers learn it, pending updates end. `goes_on`: in another run."""
+
+    goes_on: bool = False
 
 
 Effect: TypeAlias = (
