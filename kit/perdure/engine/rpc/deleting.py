@@ -42,7 +42,8 @@ async def delete_execution(engine: Engine, run: Run) -> None:
 
 
 async def delete_all(engine: Engine, namespace: str) -> None:
-    """Deletes every run of a namespace, of whatever division."""
+    """Deletes every run of a namespace, of whatever division, and its schedules first."""
+    engine.scheduler.delete_all(namespace)
     scope = Scope(namespace)
     while rows := (
         await engine.journal.list_executions(scope, _EVERYTHING, engine.limits.visibility_page)

@@ -86,8 +86,12 @@ def _checked(engine: Engine, namespace: str, schedule: Schedule) -> Schedule:
     except ValueError as error:
         raise invalid(f"Invalid schedule spec: {error}") from None
     if schedule.action.HasField("start_workflow"):
-        _check_action(engine, namespace, schedule.action.start_workflow)
-        checked.action.start_workflow.task_queue.kind = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
+        action = checked.action.start_workflow
+        _check_action(engine, namespace, action)
+        action.task_queue.kind = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
+        if action.HasField("search_attributes"):
+            custom = engine.search_attributes.of(namespace)
+            action.search_attributes.CopyFrom(search_attributes.typed(action.search_attributes, custom))
     return checked
 
 

@@ -106,6 +106,11 @@ class Scheduler:
         closed = ExecutionClosed(state.run_id, status, self._engine.clock.now(), 0, 0)
         return self._engine.journal.append([gone, closed])
 
+    def delete_all(self, namespace: str) -> None:
+        """The schedules of a namespace that is deleted."""
+        for state in [state for state in self._states.values() if state.namespace == namespace]:
+            self.delete(state, WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED)
+
     def _row(self, state: State) -> _Row:
         """What lists filter by."""
         attributes = SearchAttributes()
@@ -141,7 +146,9 @@ class Scheduler:
         now, before = self._engine.clock.now(), self._row(state)
         decisions.ended(state, _end(ex))
         turns = self._decide(state, now)
-        return [Turn(ex, now, self._engine.limits, self._records(state, before, now)), *turns]
+        turn = self._engine.turn_of(ex)
+        turn.records += self._records(state, before, now)
+        return [turn, *turns]
 
     def _go_on(self, state: State, now: int, before: _Row, records: Sequence[Record] = ()) -> int:
         """Decides, and commits everything at once."""
