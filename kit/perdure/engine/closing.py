@@ -57,8 +57,7 @@ def close_run(
             turn.effects.append(EndChild(child.attributes.workflow_id, child.run_id, cancel))
     if new_run is not None:
         points = reset_points.passed_on(ex, turn.now, turn.limits.retention)
-        if points.points:
-            new_run.attributes.prev_auto_reset_points.CopyFrom(points)
+        new_run.attributes.prev_auto_reset_points.CopyFrom(points)
         turn.effects.append(new_run)
     elif ex.started.parent_workflow_execution.workflow_id:
         turn.effects.append(TellParent())
