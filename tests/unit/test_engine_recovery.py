@@ -6,7 +6,8 @@ import asyncio
 import copy
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import pytest
 from engine_driver import (
@@ -22,11 +23,15 @@ from engine_driver import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio.api.command.v1 import Command
-from temporalio.api.common.v1 import RetryPolicy
+from temporalio.api.common.v1 import RetryPolicy, WorkflowExecution
 from temporalio.api.workflowservice.v1 import (
+    PauseActivityRequest,
     PollActivityTaskQueueResponse,
     PollWorkflowTaskQueueResponse,
+    RecordActivityTaskHeartbeatRequest,
+    ResetActivityRequest,
     RespondWorkflowTaskFailedRequest,
+    UnpauseActivityRequest,
 )
 
 from perdure.engine import deadlines
@@ -44,6 +49,10 @@ STEPS = (
     "take activity",
     "complete activity",
     "fail activity",
+    "heartbeat",
+    "pause activities",
+    "unpause activities",
+    "reset activities",
     "time passes",
     "crash",
     "close",
@@ -112,6 +121,13 @@ async def play(w: World, step: str, choice: int) -> None:
                 w.completed[activity.activity_id] += 1
             case "fail activity" if w.activities:
                 await d.fail_activity(w.activities.pop(0), application_failure())
+            case "heartbeat" if w.activities:
+                token = w.activities[choice % len(w.activities)].task_token
+                await d.call(
+                    "RecordActivityTaskHeartbeat", RecordActivityTaskHeartbeatRequest(task_token=token)
+                )
+            case "pause activities" | "unpause activities" | "reset activities":
+                await operate(d, step, choice)
             case "time passes":
                 d.clock.advance(choice * SECOND)
                 for _ in range(8):
@@ -125,6 +141,19 @@ async def play(w: World, step: str, choice: int) -> None:
         pass  # stale tokens, unhandled events: refused, as they must be; the invariants say whether rightly
 
 
+async def operate(d: Driver, step: str, choice: int) -> None:
+    where: dict[str, Any] = {"namespace": "default", "execution": WorkflowExecution(workflow_id="w")}
+    if step == "pause activities":
+        await d.call("PauseActivity", PauseActivityRequest(**where, type="act"))
+    elif step == "unpause activities":
+        request = UnpauseActivityRequest(**where, unpause_all=True, reset_attempts=bool(choice % 2))
+        await d.call("UnpauseActivity", request)
+    else:
+        keep, heartbeat = bool(choice % 2), bool(choice % 3)
+        request = ResetActivityRequest(**where, match_all=True, keep_paused=keep, reset_heartbeat=heartbeat)
+        await d.call("ResetActivity", request)
+
+
 def shape(ex: Execution) -> dict[str, object]:
     """What recovery must bring back; stickiness, stamps and virtual tasks are the process's own."""
     return {
@@ -132,7 +161,7 @@ def shape(ex: Execution) -> dict[str, object]:
         "status": ex.status,
         "timers": {t: v.fire_time for t, v in ex.timers.items()},
         "activities": {
-            i: (a.attempt, a.due_time, a.started_time, a.identity, a.heartbeat_time)
+            i: [getattr(a, f.name) for f in fields(a) if f.name not in ("stamp", "offered")]
             for i, a in ex.activities.items()
         },
         "buffer": [(b.seq, name(b.event)) for b in ex.buffer],
