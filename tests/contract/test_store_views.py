@@ -22,8 +22,16 @@ from store_records import (
     started,
 )
 from temporalio.api.common.v1 import Payloads
+from temporalio.api.workflow.v1 import PendingActivityInfo
 
-from perdure.engine.records import AttemptStarted, EventAppended, ExecutionClosed, Output
+from perdure.engine.records import (
+    ActivityChanged,
+    AttemptEnded,
+    AttemptStarted,
+    EventAppended,
+    ExecutionClosed,
+    Output,
+)
 from perdure.store import Store, from_parquet
 
 
@@ -155,3 +163,19 @@ def test_results_travel_as_parquet(store: Store) -> None:
     query = "SELECT workflow_id, start_time, search_attributes->>'Colour' AS colour FROM executions"
     assert rows(store, query)[0]["colour"] == "red"
     pd.testing.assert_frame_equal(from_parquet(store.parquet(query)), store.sql(query))
+
+
+def test_a_standalone_activity_has_no_workflow_in_the_views(store: Store) -> None:
+    start = started("s1", "a1", division="activity", workflow_type="charge")
+    info = PendingActivityInfo(activity_id="a1", paused=True)
+    taken = AttemptStarted("s1", 1, 1, START, START + SECOND, "worker", "")
+    failed = AttemptEnded("s1", 1, 1, START + 2 * SECOND, "failed", failure("boom"), START + 3 * SECOND)
+    records = (start, EventAppended("s1", scheduled(1)), taken, failed)
+    (row,) = rows(store, "FROM activities", *records, ActivityChanged("s1", 1, START, info, "pause"))
+    assert (row["workflow_id"], row["activity_id"], row["status"]) == (None, "a1", "Paused")
+    (row,) = rows(store, "FROM attempts")
+    assert (row["workflow_id"], row["run_id"], row["outcome"]) == (None, "s1", "failed")
+    assert rows(store, "FROM executions") == []
+    closed = ExecutionClosed("s1", 5, START + 9 * SECOND, 2, 100)
+    (row,) = rows(store, "FROM activities", closed)
+    assert (row["status"], row["close_time"] > row["scheduled_time"]) == ("Terminated", True)

@@ -53,11 +53,16 @@ SELECT
     memo_json::JSON AS memo, search_attributes_json::JSON AS search_attributes
 FROM journal.runs WHERE division = '';
 
+-- name: create_macro_workflow_of
+-- The workflow id of a run; NULL for a standalone activity, which has a run and no workflow.
+CREATE MACRO journal.workflow_of(division, id) AS CASE WHEN division = '' THEN id END;
+
 -- name: create_events_view
 -- One row for each history event. `payloads` is the event's input, result or details, a JSON array; `event` the protobuf HistoryEvent.
+-- workflow_id is NULL for events of standalone activities.
 CREATE VIEW events AS
 SELECT
-    s.namespace, s.workflow_id, e.run_id, e.event_id, journal.utc(e.event_time_ns) AS event_time, e.event_type,
+    s.namespace, journal.workflow_of(s.division, s.workflow_id) AS workflow_id, e.run_id, e.event_id, journal.utc(e.event_time_ns) AS event_time, e.event_type,
     e.name, e.subject_id, e.cause_event_id, journal.payloads(e.event, e.payloads_at) AS payloads, e.failure, e.event
 FROM journal.events AS e
 JOIN journal.execution_starts AS s ON s.run_id = e.run_id;
@@ -65,9 +70,10 @@ JOIN journal.execution_starts AS s ON s.run_id = e.run_id;
 -- name: create_attempts
 -- One row for each attempt of an activity. `outcome`: completed, failed, timed_out, canceled or lost; NULL while it runs (or ran, when its
 -- run closed first). wait_seconds is the time from when the attempt was due to its start; retry_seconds the back-off after it.
+-- workflow_id is NULL for standalone activities.
 CREATE VIEW attempts AS
 SELECT
-    s.namespace, s.workflow_id, a.run_id, sch.subject_id AS activity_id, sch.name AS activity_type, a.scheduled_event_id, a.attempt,
+    s.namespace, journal.workflow_of(s.division, s.workflow_id) AS workflow_id, a.run_id, sch.subject_id AS activity_id, sch.name AS activity_type, a.scheduled_event_id, a.attempt,
     e.outcome, journal.utc(a.scheduled_time_ns) AS scheduled_time, journal.utc(a.started_time_ns) AS started_time,
     journal.utc(e.ended_time_ns) AS ended_time, (a.started_time_ns - a.scheduled_time_ns) / 1e9 AS wait_seconds,
     (e.ended_time_ns - a.started_time_ns) / 1e9 AS duration_seconds,
@@ -81,7 +87,8 @@ ASOF LEFT JOIN journal.attempt_ends AS e
     ON e.run_id = a.run_id AND e.scheduled_event_id = a.scheduled_event_id AND e.attempt = a.attempt AND e.seq >= a.seq;
 
 -- name: create_activities
--- One row for each scheduled activity. status: Scheduled, Started, or how it ended; Abandoned when its run closed first.
+-- One row for each scheduled activity. status: Scheduled, Paused, Started, or how it ended; Abandoned when its run closed first.
+-- A standalone activity has no workflow_id, and may also end as Terminated.
 CREATE VIEW activities AS
 WITH closed AS (
     SELECT * FROM journal.events
@@ -94,17 +101,23 @@ WITH closed AS (
 ), ends AS (
     SELECT run_id, scheduled_event_id, max(seq) AS last_end, arg_max(failure_text, seq) AS failure
     FROM journal.attempt_ends GROUP BY run_id, scheduled_event_id
+), pauses AS (
+    SELECT run_id, scheduled_event_id, arg_max(paused, seq) AS paused
+    FROM journal.activity_changes GROUP BY run_id, scheduled_event_id
 )
 SELECT
-    s.namespace, s.workflow_id, a.run_id, a.subject_id AS activity_id, a.name AS activity_type, a.event_id AS scheduled_event_id,
+    s.namespace, journal.workflow_of(s.division, s.workflow_id) AS workflow_id, a.run_id, a.subject_id AS activity_id, a.name AS activity_type, a.event_id AS scheduled_event_id,
     CASE
         WHEN c.event_type IS NOT NULL THEN replace(c.event_type, 'ActivityTask', '')
+        WHEN x.run_id IS NOT NULL AND s.division != '' THEN journal.status_name(x.status)
         WHEN x.run_id IS NOT NULL THEN 'Abandoned'
         WHEN t.last_start > coalesce(n.last_end, 0) THEN 'Started'
+        WHEN p.paused THEN 'Paused'
         ELSE 'Scheduled'
     END AS status,
     coalesce(t.attempts, 0) AS attempts, journal.utc(a.event_time_ns) AS scheduled_time, journal.utc(t.started_time_ns) AS started_time,
-    journal.utc(c.event_time_ns) AS close_time, (c.event_time_ns - a.event_time_ns) / 1e9 AS duration_seconds,
+    journal.utc(coalesce(c.event_time_ns, CASE WHEN s.division != '' THEN x.close_time_ns END)) AS close_time,
+    (coalesce(c.event_time_ns, CASE WHEN s.division != '' THEN x.close_time_ns END) - a.event_time_ns) / 1e9 AS duration_seconds,
     journal.payloads(a.event, a.payloads_at) AS input,
     CASE WHEN c.event_type = 'ActivityTaskCompleted' THEN journal.payloads(c.event, c.payloads_at)->0 END AS result,
     coalesce(c.failure, n.failure) AS last_failure, t.identity
@@ -113,6 +126,7 @@ JOIN journal.execution_starts AS s ON s.run_id = a.run_id
 LEFT JOIN closed AS c ON c.run_id = a.run_id AND c.cause_event_id = a.event_id
 LEFT JOIN tries AS t ON t.run_id = a.run_id AND t.scheduled_event_id = a.event_id
 LEFT JOIN ends AS n ON n.run_id = a.run_id AND n.scheduled_event_id = a.event_id
+LEFT JOIN pauses AS p ON p.run_id = a.run_id AND p.scheduled_event_id = a.event_id
 LEFT JOIN journal.execution_closes AS x ON x.run_id = a.run_id
 WHERE a.event_type = 'ActivityTaskScheduled';
 
@@ -158,7 +172,7 @@ QUALIFY row_number() OVER (PARTITION BY kind, name, version ORDER BY seq DESC) =
 -- One row for each text that an activity printed or logged.
 CREATE VIEW output AS
 SELECT
-    s.namespace, s.workflow_id, o.run_id, sch.subject_id AS activity_id, sch.name AS activity_type, o.attempt,
+    s.namespace, journal.workflow_of(s.division, s.workflow_id) AS workflow_id, o.run_id, sch.subject_id AS activity_id, sch.name AS activity_type, o.attempt,
     journal.utc(o.time_ns) AS time, o.stream, o.text
 FROM journal.outputs AS o
 JOIN journal.execution_starts AS s ON s.run_id = o.run_id
