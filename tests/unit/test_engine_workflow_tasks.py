@@ -169,7 +169,7 @@ async def test_a_bad_command_fails_the_task_and_leaves_no_other_event(d: Driver)
 @in_engine
 async def test_a_duplicate_activity_id_is_found_within_one_completion(d: Driver) -> None:
     await d.start()
-    with pytest.raises(ServiceError, match="already pending"):
+    with pytest.raises(ServiceError, match="ScheduleActivityDuplicateId"):
         await d.complete(await d.workflow_task(), schedule_activity("1"), schedule_activity("1"))
 
 

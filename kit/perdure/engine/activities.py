@@ -104,8 +104,18 @@ def start_attempt(
 
 
 def complete_activity(turn: Turn, activity: Activity, result: Payloads | None, identity: str) -> None:
+    """Also one that no worker took: who completes it has then started it, too."""
+    polled = activity.started
+    if not polled:
+        start_attempt(turn, activity, identity, "")
     end = _end_attempt(turn, activity, "completed")
-    _close(turn, activity, ActivityTaskCompletedEventAttributes(result=result, identity=identity), end)
+    _close(
+        turn,
+        activity,
+        ActivityTaskCompletedEventAttributes(result=result, identity=identity),
+        end,
+        polled=polled,
+    )
 
 
 def fail_activity(turn: Turn, activity: Activity, failure: Failure | None, identity: str) -> None:
@@ -191,7 +201,14 @@ def _retry_after(turn: Turn, activity: Activity, failure: Failure) -> Retry:
         if is_retryable(failure, activity.policy.non_retryable_error_types):
             return Retry(0, RetryState.RETRY_STATE_IN_PROGRESS)
         return Retry(None, RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE)
-    return next_retry(activity.policy, activity.attempt, failure, turn.now, activity.expiration)
+    retry = next_retry(activity.policy, activity.attempt, failure, turn.now, activity.retry_expiration)
+    info = failure.application_failure_info
+    if retry.delay is None or not info.HasField("next_retry_delay") or from_duration(info.next_retry_delay):
+        return retry
+    # a delay of zero: to the server that is no delay for a standalone activity, and no time for any other
+    if not activity.standalone:
+        return Retry(None, RetryState.RETRY_STATE_TIMEOUT)
+    return next_retry(activity.policy, activity.attempt, Failure(), turn.now, activity.retry_expiration)
 
 
 def _retry(turn: Turn, activity: Activity, outcome: str, failure: Failure | None, delay: int) -> None:
@@ -238,7 +255,9 @@ def _end_attempt(
     return end
 
 
-def _close(turn: Turn, activity: Activity, closing: Message, end: AttemptEnded | None = None) -> None:
+def _close(
+    turn: Turn, activity: Activity, closing: Message, end: AttemptEnded | None = None, *, polled: bool = True
+) -> None:
     """Started (if the last attempt was) and the closing event, in a row; buffered together while a workflow task is started.
 
     A standalone activity's run is closed with them.
@@ -249,7 +268,7 @@ def _close(turn: Turn, activity: Activity, closing: Message, end: AttemptEnded |
         started = ActivityTaskStartedEventAttributes(
             scheduled_event_id=activity.scheduled_id,
             identity=activity.identity,
-            request_id=f"{turn.ex.run_id}:{activity.scheduled_id}:{activity.attempt}",
+            request_id=f"{turn.ex.run_id}:{activity.scheduled_id}:{activity.attempt}" if polled else "",
             attempt=activity.attempt,
             last_failure=activity.last_failure,
         )

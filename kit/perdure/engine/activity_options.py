@@ -9,13 +9,15 @@ from typing import NamedTuple
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from temporalio.api.activity.v1 import ActivityOptions
+from temporalio.api.command.v1 import ScheduleActivityTaskCommandAttributes
 from temporalio.api.common.v1 import Priority
 from temporalio.api.enums.v1 import TaskQueueKind
 from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.api.taskqueue.v1 import TaskQueue
 
 from perdure.engine.errors import ServiceError, invalid
-from perdure.engine.limits import DEFAULT
+from perdure.engine.limits import DEFAULT, Limits
+from perdure.engine.priorities import check_priority
 from perdure.engine.protos import duration, from_duration
 from perdure.engine.retries import check_policy
 
@@ -34,7 +36,6 @@ _WHOLE = {"priority": "Priority", "retry_policy": "RetryPolicy"}
 PATHS = frozenset(
     ("task_queue.name", *_PLAIN, *_PARTS, *(f"{whole}.{part}" for whole in _PARTS for part in _PARTS[whole]))
 )
-_FAIRNESS_KEY_BYTES = 64
 
 
 class Timeouts(NamedTuple):
@@ -90,15 +91,6 @@ def check_queue(queue: TaskQueue) -> None:
         raise invalid("taskQueue length exceeds limit")
     if queue.name.startswith("/_sys/"):
         raise invalid("task queue name cannot start with reserved prefix /_sys/")
-
-
-def check_priority(priority: Priority) -> None:
-    if priority.priority_key < 0:
-        raise invalid("priority key can't be negative")
-    if len(priority.fairness_key.encode()) > _FAIRNESS_KEY_BYTES:
-        raise invalid("fairness key length exceeds limit")
-    if priority.fairness_weight < 0:
-        raise invalid("must be greater than zero")
 
 
 def normalise(options: ActivityOptions, run_timeout: int) -> None:
@@ -176,3 +168,23 @@ def check_start_priority(priority: Priority) -> None:
         check_priority(priority)
     except ServiceError as error:
         raise invalid(f"invalid priorities: {error.message}") from None
+
+
+def check_command(attributes: ScheduleActivityTaskCommandAttributes, limits: Limits) -> None:
+    """Raises INVALID_ARGUMENT for an activity that no workflow may schedule."""
+    names = (("activityId", attributes.activity_id), ("activityType", attributes.activity_type.name))
+    check_queue(attributes.task_queue)
+    for name, value in names:
+        if not value:
+            raise invalid(f"{name} is not set")
+    check_policy(attributes.retry_policy)
+    for name, value in names:
+        check_name_length(name, value, limits)
+    check_start_priority(attributes.priority)
+    check_timeouts(attributes, attributes.activity_id, attributes.activity_type.name)
+
+
+def check_name_length(name: str, value: str, limits: Limits) -> None:
+    length = len(value.encode())
+    if length > limits.id_length:
+        raise invalid(f"{name} exceeds length limit. Length={length} Limit={limits.id_length}")

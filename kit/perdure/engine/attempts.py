@@ -177,7 +177,7 @@ def snapshot(activity: Activity) -> PendingActivityInfo:
         priority=attributes.priority if attributes.HasField("priority") else None,
     )
     for name, when in (
-        ("expiration_time", activity.expiration or 0),
+        ("expiration_time", activity.retry_expiration or 0),
         ("last_started_time", activity.started_time),
         ("last_heartbeat_time", activity.heartbeat_time),
         ("last_attempt_complete_time", activity.last_ended_time),

@@ -14,7 +14,7 @@ from temporalio.api.common.v1 import RetryPolicy, SearchAttributes
 from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
 from temporalio.api.protocol.v1 import Message
 
-from perdure.engine import cron, search_attributes, update_messages
+from perdure.engine import activity_options, cron, search_attributes, update_messages
 from perdure.engine.errors import ServiceError
 from perdure.engine.limits import Limits
 from perdure.engine.priorities import check_priority
@@ -22,6 +22,7 @@ from perdure.engine.protos import from_duration
 from perdure.engine.retries import check_policy
 from perdure.engine.state import Execution
 
+_NO_STATE_FOR = "invalid history builder state for action: "
 _Cause = WorkflowTaskFailedCause
 
 CLOSING = frozenset(
@@ -58,6 +59,7 @@ class _Shadow:
     children: int
     child_ids: set[str]
     messages: set[str]
+    count: int = 0  # of all commands
     new_activities: int = 0
     signals: int = 0
     cancels: int = 0
@@ -75,6 +77,7 @@ def check(
 ) -> BadCommand | None:
     """The first command that must fail the workflow task; None when all are good."""
     shadow = _shadow(ex, messages, limits, attribute_types)
+    shadow.count = len(commands)
     for command in commands:
         try:
             if command.command_type in CLOSING:
@@ -181,30 +184,13 @@ def _check_closing(shadow: _Shadow, command: Command) -> None:
 def _check_schedule_activity(shadow: _Shadow, command: Command) -> None:
     attributes = command.schedule_activity_task_command_attributes
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SCHEDULE_ACTIVITY_ATTRIBUTES
+    given = command.HasField("schedule_activity_task_command_attributes")
+    _require(given, cause, "ScheduleActivityTaskCommandAttributes is not set on ScheduleActivityTaskCommand.")
+    try:
+        activity_options.check_command(attributes, shadow.limits)
+    except ServiceError as error:
+        raise BadCommand(cause, error.message) from None
     activity_id = attributes.activity_id
-    _require(activity_id, cause, "ActivityId is not set on ScheduleActivityTaskCommand.")
-    _require(
-        attributes.activity_type.name, cause, f"ActivityType is not set on command. ActivityId={activity_id}"
-    )
-    timeouts = {
-        name: from_duration(getattr(attributes, name))
-        for name in (
-            "schedule_to_close_timeout",
-            "schedule_to_start_timeout",
-            "start_to_close_timeout",
-            "heartbeat_timeout",
-        )
-    }
-    for name, value in timeouts.items():
-        _require(
-            value >= 0, cause, f"Invalid {name} for command: it cannot be negative. ActivityId={activity_id}"
-        )
-    _require(
-        timeouts["schedule_to_close_timeout"] or timeouts["start_to_close_timeout"],
-        cause,
-        f"A valid StartToClose or ScheduleToCloseTimeout is not set on command. ActivityId={activity_id}",
-    )
-    _check_retry(attributes.retry_policy, cause)
     _require(
         len(attributes.input.SerializeToString()) <= shadow.limits.blob_error,
         cause,
@@ -213,7 +199,7 @@ def _check_schedule_activity(shadow: _Shadow, command: Command) -> None:
     _require(
         activity_id not in shadow.activities,
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID,
-        f"ActivityId {activity_id} is already pending.",
+        f"{_NO_STATE_FOR}add-activitytask-scheduled-event, ActivityID: {activity_id}",
     )
     shadow.activities.add(activity_id)
     shadow.new_activities += 1
@@ -227,13 +213,14 @@ def _check_schedule_activity(shadow: _Shadow, command: Command) -> None:
 def _check_cancel_activity(shadow: _Shadow, command: Command) -> None:
     scheduled = command.request_cancel_activity_task_command_attributes.scheduled_event_id
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_ACTIVITY_ATTRIBUTES
-    # an activity scheduled by this very completion has an id beyond the events there are
-    known = scheduled in shadow.scheduled or scheduled > len(shadow.ex.events)
-    _require(known, cause, f"ACTIVITY_ID_UNKNOWN: no pending activity was scheduled by event {scheduled}")
+    _require(scheduled, cause, "ScheduledEventId is not set on RequestCancelActivityTaskCommand.")
+    # an activity scheduled by this very completion has an id soon after the events there are
+    new = range(len(shadow.ex.events) + 1, len(shadow.ex.events) + 5 + shadow.count)
+    known = scheduled in shadow.scheduled or (scheduled in new and shadow.new_activities > 0)
     _require(
-        scheduled not in shadow.cancelled,
+        known and scheduled not in shadow.cancelled,
         cause,
-        f"cancellation was already requested of activity {scheduled}",
+        f"{_NO_STATE_FOR}add-activitytask-cancel-requested-event, ScheduledEventID: {scheduled}",
     )
     shadow.cancelled.add(scheduled)
 

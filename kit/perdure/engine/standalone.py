@@ -54,11 +54,11 @@ def check_start(request: StartActivityExecutionRequest, limits: Limits) -> None:
             raise invalid(f"{name} is not set")
     check_policy(request.retry_policy)
     for name, value in (("activityId", request.activity_id), ("activityType", request.activity_type.name)):
-        check_length(name, value, limits)
+        activity_options.check_name_length(name, value, limits)
     activity_options.check_start_priority(request.priority)
     activity_options.check_timeouts(request, request.activity_id, request.activity_type.name)
-    check_length("request ID", request.request_id, limits)
-    check_length("identity", request.identity, limits)
+    activity_options.check_name_length("request ID", request.request_id, limits)
+    activity_options.check_name_length("identity", request.identity, limits)
     if request.input.ByteSize() > limits.blob_error:
         raise invalid("input exceeds length limit")
     for part, limit in (("summary", _SUMMARY_BYTES), ("details", _DETAILS_BYTES)):
@@ -66,12 +66,6 @@ def check_start(request: StartActivityExecutionRequest, limits: Limits) -> None:
         if size > limit:
             raise invalid(f"user_metadata.{part} exceeds size limit. Length={size} Limit={limit}")
     _check_conflict_options(request)
-
-
-def check_length(name: str, value: str, limits: Limits) -> None:
-    length = len(value.encode())
-    if length > limits.id_length:
-        raise invalid(f"{name} exceeds length limit. Length={length} Limit={limits.id_length}")
 
 
 def _check_conflict_options(request: StartActivityExecutionRequest) -> None:

@@ -17,6 +17,7 @@ from perdure.engine import activity_options, attempts
 from perdure.engine.activities import show_status
 from perdure.engine.activity_operators import draft, record
 from perdure.engine.errors import ServiceError, invalid
+from perdure.engine.priorities import check_priority
 from perdure.engine.protos import duration, from_duration
 from perdure.engine.retries import backoff, check_policy, fill_policy
 from perdure.engine.standalone import failed_precondition, state_word, the_activity
@@ -155,7 +156,7 @@ def check_update(request: UpdateActivityExecutionOptionsRequest) -> None:
         if name in paths:
             activity_options.check_duration(title, getattr(options, name))
     if any(path.startswith("priority") for path in paths):
-        activity_options.check_priority(options.priority)
+        check_priority(options.priority)
     if "retry_policy" in paths:
         check_policy(options.retry_policy)
     elif any(path.startswith("retry_policy.") for path in paths):

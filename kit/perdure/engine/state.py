@@ -146,6 +146,14 @@ class Activity:
         limit = from_duration(self.attributes.schedule_to_close_timeout)
         return self.scheduled_time + self.start_delay + limit if limit else None
 
+    @property
+    def retry_expiration(self) -> int | None:
+        """After when no retry begins. Temporal fixes it when a workflow schedules the activity, whatever operators change later."""
+        if self.standalone:
+            return self.expiration
+        limit = from_duration(self.original.schedule_to_close_timeout)
+        return self.scheduled_time + limit if limit else None
+
 
 @dataclass(slots=True)
 class Timer:

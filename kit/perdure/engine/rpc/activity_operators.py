@@ -26,6 +26,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine import activity_operators, activity_options
 from perdure.engine.errors import invalid
+from perdure.engine.priorities import check_priority
 from perdure.engine.protos import from_duration
 from perdure.engine.rpc.common import Handlers, find_open_run
 from perdure.engine.runs import Run
@@ -131,7 +132,7 @@ async def update_activity_options(
     engine: Engine, request: UpdateActivityOptionsRequest, metadata: Mapping[str, str]
 ) -> UpdateActivityOptionsResponse:
     _check(request)
-    activity_options.check_priority(request.activity_options.priority)
+    check_priority(request.activity_options.priority)
     if request.restore_original and request.update_mask.paths:
         raise invalid("Both UpdateMask and RestoreOriginal are provided")
     run = await find_open_run(engine, request.namespace, request.execution)

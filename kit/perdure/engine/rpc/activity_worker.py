@@ -233,25 +233,17 @@ async def _find(engine: Engine, request: _ById | _ByToken) -> tuple[Run, Activit
     return await _by_token(engine, request.task_token)
 
 
-async def _end(
-    engine: Engine, run: Run, activity: Activity, identity: str, decide: Callable[[Turn], None]
-) -> None:
+async def _end(engine: Engine, run: Run, decide: Callable[[Turn], None]) -> None:
     turn = engine.turn(run)
-    if not activity.started:
-        activities.start_attempt(turn, activity, identity, "")
     decide(turn)
     engine.commit(turn)
     await engine.journal.durable(run.ticket)
 
 
 async def _fail(engine: Engine, run: Run, activity: Activity, identity: str, failure: Failure | None) -> None:
-    await _end(
-        engine,
-        run,
-        activity,
-        identity,
-        lambda turn: activities.fail_activity(turn, activity, failure, identity),
-    )
+    if not activity.started:  # a result that is too big, for one that nobody took
+        raise no_activity(activity.id) if activity.standalone else not_found(_GONE)
+    await _end(engine, run, lambda turn: activities.fail_activity(turn, activity, failure, identity))
 
 
 def _optional(request: Message, name: str) -> Payloads | None:
@@ -276,8 +268,6 @@ async def respond_activity_task_completed(
         await _end(
             engine,
             run,
-            activity,
-            request.identity,
             lambda turn: activities.complete_activity(turn, activity, result, request.identity),
         )
     if isinstance(request, RespondActivityTaskCompletedByIdRequest):
@@ -313,7 +303,7 @@ async def respond_activity_task_failed(
             activities.heartbeat(turn, activity, details)
         activities.fail_activity(turn, activity, failure, request.identity)
 
-    await _end(engine, run, activity, request.identity, decide)
+    await _end(engine, run, decide)
     if by_id:
         return RespondActivityTaskFailedByIdResponse(failures=complaints)
     return RespondActivityTaskFailedResponse(failures=complaints)
@@ -346,8 +336,6 @@ async def respond_activity_task_canceled(
         await _end(
             engine,
             run,
-            activity,
-            request.identity,
             lambda turn: activities.cancel_activity(turn, activity, details, request.identity),
         )
     if isinstance(request, RespondActivityTaskCanceledByIdRequest):

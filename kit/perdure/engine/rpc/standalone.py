@@ -157,9 +157,9 @@ async def _named(engine: Engine, request: _Named) -> Run:
 def check_named(engine: Engine, request: _Named) -> None:
     if not request.activity_id:
         raise invalid("activity ID is required")
-    standalone.check_length("activity ID", request.activity_id, engine.limits)
+    activity_options.check_name_length("activity ID", request.activity_id, engine.limits)
     for field, title in (("request_id", "request ID"), ("identity", "identity")):
-        standalone.check_length(title, getattr(request, field, ""), engine.limits)
+        activity_options.check_name_length(title, getattr(request, field, ""), engine.limits)
     if request.run_id and not is_uuid(request.run_id):
         raise invalid("invalid run id: must be a valid UUID")
     if len(getattr(request, "reason", "").encode()) > engine.limits.blob_error:
