@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from store_records import START, activity_with_a_retry, event, one_of_each, started
 
-from perdure.engine.records import EventAppended, EventBuffered, ExecutionClosed, Heartbeat
+from perdure.engine.records import EventAppended, EventBuffered, ExecutionClosed, Heartbeat, Kept
 from perdure.errors import StoreError
 from perdure.store import Store
 
@@ -60,6 +60,18 @@ def test_records_count_on_after_reopening(path: Path) -> None:
     seqs = store.sql("SELECT seq FROM journal.events ORDER BY event_id")["seq"].tolist()
     assert seqs == [2, 3, 4]
     assert [found.event_id for found in next(iter(store.recover())).events] == [1, 2, 3]
+    store.close()
+
+
+def test_documents_that_have_a_newer_version_do_not_fill_the_file(path: Path) -> None:
+    store = Store.open(path)
+    for number in range(1500):
+        store.append([Kept("schedule", "default", "a", number, str(number).encode())])
+    store.append([Kept("schedule", "default", "b", 1, b"b")])
+    store.close()
+    store = Store.open(path)
+    assert [(kept.id, kept.body) for kept in store.kept()] == [("a", b"1499"), ("b", b"b")]
+    assert store.sql("SELECT count(*) AS n FROM journal.kept")["n"].tolist() == [2]
     store.close()
 
 

@@ -27,6 +27,7 @@ from perdure.engine.records import Definition, Kept, Record, RunRecords
 from perdure.errors import FileInUseError, StoreError
 from perdure.store import queries, reader
 from perdure.store.files import connect, explain
+from perdure.store.statements import queries as statements
 from perdure.store.visibility import compile_filter
 from perdure.store.writer import Writer
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RUNS_AT_ONCE = 500  # in recovery
+_SUPERSEDED = 1000  # old versions of documents that the file may hold when it is opened
 
 _open_stores: dict[Path, Store | None] = {}  # None while one is being opened
 _open_stores_lock = threading.Lock()
@@ -51,6 +53,9 @@ class Store:
         self._cursors: set[DuckDBPyConnection] = set()
         self._cursors_lock = threading.Lock()
         self._closed = False
+        ((superseded,),) = reader.rows(self._reading, "superseded_kept")
+        if superseded > _SUPERSEDED:
+            connection.execute(statements()["drop_superseded_kept"])
         ((last_seq,),) = reader.rows(self._reading, "last_seq")
         self._writer = Writer(connection, path, last_seq)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="perdure-read")

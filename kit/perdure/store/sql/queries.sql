@@ -77,6 +77,17 @@ SELECT * EXCLUDE (seq) FROM (
     QUALIFY row_number() OVER (PARTITION BY kind, namespace, id ORDER BY seq DESC) = 1
 ) WHERE body IS NOT NULL ORDER BY seq;
 
+-- name: superseded_kept
+-- How many documents have a newer version.
+SELECT count(*) - count(DISTINCT (kind, namespace, id)) FROM journal.kept;
+
+-- name: drop_superseded_kept
+-- Takes documents away that have a newer version.
+DELETE FROM journal.kept AS k USING (
+    SELECT kind, namespace, id, max(seq) AS seq FROM journal.kept GROUP BY ALL
+) AS newest
+WHERE (k.kind, k.namespace, k.id) = (newest.kind, newest.namespace, newest.id) AND k.seq < newest.seq;
+
 -- name: events_of
 -- The history events of the given runs, in order.
 SELECT run_id, event FROM journal.events WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[])) ORDER BY seq;
