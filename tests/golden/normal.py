@@ -17,8 +17,8 @@ from golden.stage import Play, Refused, event_name
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _LONG = re.compile("x{100,}")
-_DROPPED = {"taskId", "version", "eventTime", "pollerScalingDecision"}
-_MASKED = {"taskToken", "historySizeBytes"}
+_DROPPED = {"taskId", "version", "eventTime", "historySizeBytes", "pollerScalingDecision", "backlogCountHint"}
+_MASKED = {"taskToken"}
 _ROUNDED = {"backoffStartInterval", "firstWorkflowTaskBackoff"}
 
 
@@ -105,7 +105,11 @@ class _Normaliser:
                 value.get("attempt", 0) >= 4 and "startToCloseTimeout" in value
             ):  # of a workflow task: it has jitter
                 value = value | {"startToCloseTimeout": "*"}
-            return {self._text(k, ""): self.walk(v, k) for k, v in value.items() if k not in _DROPPED}
+            return {
+                self._text(k, ""): self.walk(v, k)
+                for k, v in value.items()
+                if k not in _DROPPED and not (k == "requestId" and not v.startswith("request-"))
+            }
         if isinstance(value, list):
             return [self.walk(item) for item in value]
         if key in _MASKED:
@@ -115,8 +119,6 @@ class _Normaliser:
         return value
 
     def _text(self, value: str, key: str) -> str:
-        if key == "requestId" and not value.startswith("request-"):
-            return "*"
         if key in _ROUNDED:
             return f"{-(-float(value[:-1]) // 1):.0f}s"
         value = _LONG.sub(lambda found: f"x…{len(found[0])}", value)

@@ -255,7 +255,9 @@ async def test_continue_as_new_begins_the_next_run_of_the_chain_in_the_same_tran
     assert attributes.new_execution_run_id == second.ex.run_id
     assert second.ex.started.continued_execution_run_id == first
     assert second.ex.first_run_id == first
-    assert from_duration(attributes.backoff_start_interval) == SECOND  # two runs start a second apart
+    assert (
+        from_duration(second.ex.started.first_workflow_task_backoff) == SECOND
+    )  # two runs start a second apart
     assert await status(d, run_id=first) == "CONTINUED_AS_NEW"
     await d.workflow_task()
 

@@ -309,6 +309,9 @@ async def test_an_update_is_accepted_and_completed_in_one_task(d: Driver) -> Non
         assert again.outcome.success == payload("4")  # the same id is the same update
 
 
+CAPABLE = {"discard_speculative_workflow_task_with_events": True}
+
+
 @in_engine
 async def test_a_rejected_update_leaves_no_trace(d: Driver) -> None:
     await d.start()
@@ -322,7 +325,7 @@ async def test_a_rejected_update_leaves_no_trace(d: Driver) -> None:
         rejection.body.Unpack(rejection_body)
         rejection_body.failure.message = "not now"
         rejection.body.Pack(rejection_body)
-        response = await d.complete(task, messages=[rejection])
+        response = await d.complete(task, messages=[rejection], capabilities=CAPABLE)
         assert response.reset_history_event_id == 3
         assert (await asked).outcome.failure.message == "not now"
         assert await d.names() == before

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from google.protobuf.message import Message
-from temporalio.api.common.v1 import Payloads
+from temporalio.api.common.v1 import Link, Payloads
 from temporalio.api.enums.v1 import ParentClosePolicy, RetryState, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
@@ -31,6 +33,7 @@ def close_run(
     new_run: StartRun | None = None,
     command: object = None,
     by_reset: bool = False,
+    links: Iterable[Link] = (),
 ) -> None:
     """Writes the closing event, and leaves as effects what the end of a run sets off.
 
@@ -38,7 +41,7 @@ def close_run(
     """
     ex = turn.ex
     children = list(ex.children.values())
-    turn.add(event, command=command)  # type: ignore[arg-type]
+    turn.add(event, command=command, links=links)  # type: ignore[arg-type]
     ex.new_run_id = new_run.run_id if new_run else ""
     turn.records.append(
         ExecutionClosed(
@@ -112,13 +115,20 @@ def time_out_run(turn: Turn, new_run_id: str) -> None:
 
 
 def terminate_run(
-    turn: Turn, reason: str, details: Payloads | None, identity: str, *, by_reset: bool = False
+    turn: Turn,
+    reason: str,
+    details: Payloads | None,
+    identity: str,
+    *,
+    by_reset: bool = False,
+    links: Iterable[Link] = (),
 ) -> None:
     _abandon_task(turn)
     close_run(
         turn,
         WorkflowExecutionTerminatedEventAttributes(reason=reason, details=details, identity=identity),
         by_reset=by_reset,
+        links=links,
     )
 
 

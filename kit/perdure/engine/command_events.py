@@ -9,7 +9,6 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import (
     CommandType,
-    ContinueAsNewInitiator,
     EventType,
     ParentClosePolicy,
     TaskQueueKind,
@@ -34,7 +33,8 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from perdure.engine import activities, search_attributes, updates
 from perdure.engine.closing import close_run, complete_run, fail_run, least_delay
 from perdure.engine.protos import duration, from_duration
-from perdure.engine.starting import from_continue_as_new
+from perdure.engine.retries import fill_policy
+from perdure.engine.starting import capped_timeouts, from_continue_as_new
 from perdure.engine.turn import CancelExternal, SignalExternal, StartChild, StartRun, Turn
 from perdure.engine.virtual_time import to_child
 
@@ -154,16 +154,24 @@ def _modify_properties(c: Completion, command: Command) -> None:
 def _start_child(c: Completion, command: Command) -> None:
     attributes = command.start_child_workflow_execution_command_attributes
     ex = c.turn.ex
+    namespace = attributes.namespace or ex.namespace
+    run_timeout, task_timeout = capped_timeouts(
+        from_duration(attributes.workflow_execution_timeout),
+        from_duration(attributes.workflow_run_timeout),
+        from_duration(attributes.workflow_task_timeout),
+        c.turn.limits,
+    )
     initiated = StartChildWorkflowExecutionInitiatedEventAttributes(
-        namespace=attributes.namespace or ex.namespace,
+        namespace=namespace,
+        namespace_id=c.turn.namespace_id(namespace),
         workflow_id=attributes.workflow_id,
         workflow_type=attributes.workflow_type,
         task_queue=TaskQueue(
             name=attributes.task_queue.name or ex.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL
         ),
-        workflow_task_timeout=attributes.workflow_task_timeout
-        if from_duration(attributes.workflow_task_timeout)
-        else duration(ex.task_timeout),
+        workflow_run_timeout=duration(run_timeout),
+        workflow_task_timeout=duration(task_timeout),
+        retry_policy=fill_policy(attributes.retry_policy) if attributes.HasField("retry_policy") else None,
         parent_close_policy=attributes.parent_close_policy or ParentClosePolicy.PARENT_CLOSE_POLICY_TERMINATE,
         control=attributes.control,
         cron_schedule=attributes.cron_schedule,
@@ -174,14 +182,12 @@ def _start_child(c: Completion, command: Command) -> None:
     )
     for name in (
         "input",
-        "retry_policy",
         "header",
         "memo",
         "search_attributes",
         "priority",
         "versioning_override",
         "workflow_execution_timeout",
-        "workflow_run_timeout",
     ):
         if attributes.HasField(name):
             getattr(initiated, name).CopyFrom(getattr(attributes, name))
@@ -211,7 +217,8 @@ def _signal_external(c: Completion, command: Command) -> None:
     event = c.turn.add(
         SignalExternalWorkflowExecutionInitiatedEventAttributes(
             workflow_task_completed_event_id=c.completed_id,
-            namespace=attributes.namespace or c.turn.ex.namespace,
+            namespace=attributes.namespace,
+            namespace_id=c.turn.namespace_id(attributes.namespace or c.turn.ex.namespace),
             workflow_execution=attributes.execution,
             signal_name=attributes.signal_name,
             input=attributes.input if attributes.HasField("input") else None,
@@ -229,7 +236,8 @@ def _cancel_external(c: Completion, command: Command) -> None:
     event = c.turn.add(
         RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(
             workflow_task_completed_event_id=c.completed_id,
-            namespace=attributes.namespace or c.turn.ex.namespace,
+            namespace=attributes.namespace,
+            namespace_id=c.turn.namespace_id(attributes.namespace or c.turn.ex.namespace),
             workflow_execution=WorkflowExecution(
                 workflow_id=attributes.workflow_id, run_id=attributes.run_id
             ),
@@ -265,6 +273,12 @@ def _cancel_run(c: Completion, command: Command) -> None:
 def _continue_as_new(c: Completion, command: Command) -> None:
     attributes = command.continue_as_new_workflow_execution_command_attributes
     ex = c.turn.ex
+    run_timeout, task_timeout = capped_timeouts(
+        from_duration(ex.started.workflow_execution_timeout),
+        from_duration(attributes.workflow_run_timeout) or from_duration(ex.started.workflow_run_timeout),
+        from_duration(attributes.workflow_task_timeout) or ex.task_timeout,
+        c.turn.limits,
+    )
     event = WorkflowExecutionContinuedAsNewEventAttributes(
         new_execution_run_id=c.new_run_id(),
         workflow_type=attributes.workflow_type if attributes.workflow_type.name else ex.started.workflow_type,
@@ -272,29 +286,29 @@ def _continue_as_new(c: Completion, command: Command) -> None:
             name=attributes.task_queue.name or ex.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL
         ),
         workflow_task_completed_event_id=c.completed_id,
-        initiator=attributes.initiator or ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW,
+        workflow_run_timeout=duration(run_timeout),
+        workflow_task_timeout=duration(task_timeout),
+        initiator=attributes.initiator,
         inherit_build_id=attributes.inherit_build_id,
         initial_versioning_behavior=attributes.initial_versioning_behavior,
     )
     for name in (
         "input",
-        "workflow_run_timeout",
-        "workflow_task_timeout",
         "failure",
         "last_completion_result",
         "header",
         "memo",
         "search_attributes",
+        "backoff_start_interval",
     ):
         if attributes.HasField(name):
             getattr(event, name).CopyFrom(getattr(attributes, name))
     _set_attributes(c, event)
     delay = least_delay(c.turn, from_duration(attributes.backoff_start_interval))
-    event.backoff_start_interval.CopyFrom(duration(delay))
-    following = from_continue_as_new(ex, event, c.turn.limits)
+    following = from_continue_as_new(ex, event, delay)
     following.cron_schedule = attributes.cron_schedule
     if attributes.HasField("retry_policy"):
-        following.retry_policy.CopyFrom(attributes.retry_policy)
+        following.retry_policy.CopyFrom(fill_policy(attributes.retry_policy))
     close_run(c.turn, event, new_run=StartRun(event.new_execution_run_id, following), command=command)
 
 

@@ -101,20 +101,25 @@ def _refuse(turn: Turn, cause: WorkflowTaskFailedCause.ValueType, message: str) 
     updates.fail_sent(turn.ex)
     turn.ex.close_attempted = unhandled
     if task.attempt == 1 or unhandled:
-        fail_task(turn, cause, server(text), "" if unhandled else task.identity)
+        fail_task(turn, cause, server(text), task.identity)
     return Outcome(error=invalid(text))
 
 
 def _leaves_no_trace(turn: Turn, request: RespondWorkflowTaskCompletedRequest) -> bool:
-    task = turn.ex.task
+    ex, task = turn.ex, turn.ex.task
     assert task is not None
+    most = _MOST_AGAIN if request.capabilities.discard_speculative_workflow_task_with_events else 0
     return (
         task.speculative
+        and ex.next_event_id <= ex.previous_started_id + 2 + most
         and not request.commands
         and not request.force_create_new_workflow_task
         and not turn.ex.buffer
         and updates.only_rejections(request.messages)
     )
+
+
+_MOST_AGAIN = 10  # events that a worker gets twice when a task that carried them leaves no trace
 
 
 def _discard(turn: Turn, request: RespondWorkflowTaskCompletedRequest) -> Outcome:

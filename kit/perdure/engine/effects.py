@@ -135,7 +135,7 @@ class Effects:
             child.attributes,
             run_id,
             back.now,
-            self._engine.limits,
+            self._engine.namespaces.id_of(parent.namespace),
         )
         if namespace == parent.namespace:
             inherit_as_child(parent, attributes, self._has_version(namespace))
@@ -145,8 +145,13 @@ class Effects:
         externals.child_started(back, child, run_id)
         return [*turns, back]
 
-    def _target(self, sender: Execution, execution: WorkflowExecution, child_only: bool) -> Run | None:
-        run = self._engine.runs.open_run(sender.namespace, execution.workflow_id)
+    def _target(
+        self, sender: Execution, namespace: str, execution: WorkflowExecution, child_only: bool
+    ) -> Run | None:
+        """The open run that another one means; never itself."""
+        if (namespace, execution.workflow_id) == (sender.namespace, sender.workflow_id):
+            return None
+        run = self._engine.runs.open_run(namespace, execution.workflow_id)
         if run is None:
             return None
         if execution.run_id and run.ex.run_id != execution.run_id and run.ex.first_run_id != execution.run_id:
@@ -160,12 +165,12 @@ class Effects:
         if attributes is None or not sender.open:
             return []
         back = self._engine.turn_of(sender)
-        run = self._target(sender, attributes.workflow_execution, attributes.child_workflow_only)
+        namespace = attributes.namespace or sender.namespace
+        run = self._target(sender, namespace, attributes.workflow_execution, attributes.child_workflow_only)
         if run is None:
-            cause = _NO_TARGET_OF_SIGNAL
-            externals.signal_outcome(back, initiated_id, cause)
+            externals.signal_outcome(back, initiated_id, _NO_TARGET_OF_SIGNAL)
             return [back]
-        turn = back if run.ex is sender else self._engine.turn(run)
+        turn = self._engine.turn(run)
         externals.signal(
             turn,
             WorkflowExecutionSignaledEventAttributes(
@@ -180,21 +185,20 @@ class Effects:
             ),
         )
         externals.signal_outcome(back, initiated_id, None)
-        return [back] if turn is back else [turn, back]
+        return [turn, back]
 
     def _cancel_external(self, sender: Execution, initiated_id: int) -> list[Turn]:
         attributes = sender.cancels_out.get(initiated_id)
         if attributes is None or not sender.open:
             return []
         back = self._engine.turn_of(sender)
-        target = attributes.workflow_execution
-        run = self._target(sender, target, attributes.child_workflow_only)
+        namespace, target = attributes.namespace or sender.namespace, attributes.workflow_execution
+        run = self._target(sender, namespace, target, attributes.child_workflow_only)
         if run is None:
-            known = self._engine.runs.known(sender.namespace, target.workflow_id)
-            cause = _NO_TARGET_OF_CANCEL
-            externals.cancel_outcome(back, initiated_id, None if known else cause)
+            closed = self._closed_target(sender, namespace, target)
+            externals.cancel_outcome(back, initiated_id, None if closed else _NO_TARGET_OF_CANCEL)
             return [back]
-        turn = back if run.ex is sender else self._engine.turn(run)
+        turn = self._engine.turn(run)
         externals.request_cancel(
             turn,
             WorkflowExecutionCancelRequestedEventAttributes(
@@ -207,7 +211,17 @@ class Effects:
             ),
         )
         externals.cancel_outcome(back, initiated_id, None)
-        return [back] if turn is back else [turn, back]
+        return [turn, back]
+
+    def _closed_target(self, sender: Execution, namespace: str, target: WorkflowExecution) -> bool:
+        """Whether what cannot be canceled is closed already. A run that is named must be in memory, if there is one."""
+        runs = self._engine.runs
+        if (namespace, target.workflow_id) == (sender.namespace, sender.workflow_id):
+            return False
+        if target.run_id:
+            run = runs.in_memory(target.run_id)
+            return run is not None and run.ex.workflow_id == target.workflow_id and not run.ex.open
+        return runs.known(namespace, target.workflow_id) and not runs.open_run(namespace, target.workflow_id)
 
     def _tell_parent(self, child: Execution) -> list[Turn]:
         execution = child.started.parent_workflow_execution
@@ -227,7 +241,6 @@ class Effects:
         turn = self._engine.turn(run)
         if effect.cancel:
             attributes = WorkflowExecutionCancelRequestedEventAttributes(
-                cause="by parent close policy",
                 external_workflow_execution=WorkflowExecution(
                     workflow_id=parent.workflow_id, run_id=parent.run_id
                 ),

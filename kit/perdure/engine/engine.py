@@ -162,7 +162,13 @@ class Engine:
 
     def turn_of(self, ex: Execution) -> Turn:
         types = self.search_attributes.of(ex.namespace)
-        return Turn(ex, self.clock.now() + ex.skipped, self.limits, attribute_types=types)
+        return Turn(
+            ex,
+            self.clock.now() + ex.skipped,
+            self.limits,
+            attribute_types=types,
+            namespace_id=self.namespaces.id_of,
+        )
 
     def commit(self, *turns: Turn, records: Sequence[Record] = ()) -> int:
         """Appends `records`, and what the turns and their effects decided, in one transaction; returns its ticket."""

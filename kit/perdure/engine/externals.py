@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from google.protobuf.message import Message
-from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
+from temporalio.api.common.v1 import Link, WorkflowExecution, WorkflowType
 from temporalio.api.enums.v1 import (
     CancelExternalWorkflowExecutionFailedCause,
     EventType,
@@ -31,19 +33,23 @@ from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import deliver
 
 
-def signal(turn: Turn, attributes: WorkflowExecutionSignaledEventAttributes) -> None:
+def signal(
+    turn: Turn, attributes: WorkflowExecutionSignaledEventAttributes, links: Iterable[Link] = ()
+) -> None:
     """A signal arrives; one with a request id that was seen already is dropped."""
     if attributes.request_id and attributes.request_id in turn.ex.signal_requests:
         return
-    deliver(turn, attributes)
+    deliver(turn, turn.event(attributes, links=links))
 
 
-def request_cancel(turn: Turn, attributes: WorkflowExecutionCancelRequestedEventAttributes) -> None:
+def request_cancel(
+    turn: Turn, attributes: WorkflowExecutionCancelRequestedEventAttributes, links: Iterable[Link] = ()
+) -> None:
     """Cancellation is requested once; later requests change nothing."""
     if not turn.ex.cancel_requested:
         turn.ex.cancel_requested = True  # at once, also while the event waits in the buffer
         turn.ex.first_task_time = 0  # a run that waits for its first task hears of it now
-        deliver(turn, attributes)
+        deliver(turn, turn.event(attributes, links=links))
 
 
 # --- what the parent hears
@@ -54,6 +60,7 @@ def child_started(turn: Turn, child: Child, run_id: str) -> None:
         turn,
         ChildWorkflowExecutionStartedEventAttributes(
             namespace=child.attributes.namespace,
+            namespace_id=child.attributes.namespace_id,
             initiated_event_id=child.initiated_id,
             workflow_execution=WorkflowExecution(workflow_id=child.attributes.workflow_id, run_id=run_id),
             workflow_type=child.attributes.workflow_type,
@@ -67,12 +74,12 @@ def child_start_failed(turn: Turn, child: Child) -> None:
         turn,
         StartChildWorkflowExecutionFailedEventAttributes(
             namespace=child.attributes.namespace,
+            namespace_id=child.attributes.namespace_id,
             workflow_id=child.attributes.workflow_id,
             workflow_type=child.attributes.workflow_type,
             cause=StartChildWorkflowExecutionFailedCause.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY_EXISTS,
             control=child.attributes.control,
             initiated_event_id=child.initiated_id,
-            workflow_task_completed_event_id=child.attributes.workflow_task_completed_event_id,
         ),
     )
 
@@ -85,6 +92,7 @@ def child_closed(turn: Turn, child: Execution) -> None:
         return
     event = _closing_event(child)
     event.namespace = child.namespace  # type: ignore[attr-defined]
+    event.namespace_id = pending.attributes.namespace_id  # type: ignore[attr-defined]
     event.workflow_execution.CopyFrom(  # type: ignore[attr-defined]
         WorkflowExecution(workflow_id=child.workflow_id, run_id=child.run_id)
     )
@@ -131,7 +139,8 @@ def signal_outcome(
             turn,
             ExternalWorkflowExecutionSignaledEventAttributes(
                 initiated_event_id=initiated_id,
-                namespace=attributes.namespace,
+                namespace=attributes.namespace or turn.ex.namespace,
+                namespace_id=attributes.namespace_id,
                 workflow_execution=attributes.workflow_execution,
                 control=attributes.control,
             ),
@@ -141,8 +150,8 @@ def signal_outcome(
         turn,
         SignalExternalWorkflowExecutionFailedEventAttributes(
             cause=failed,
-            workflow_task_completed_event_id=attributes.workflow_task_completed_event_id,
-            namespace=attributes.namespace,
+            namespace=attributes.namespace or turn.ex.namespace,
+            namespace_id=attributes.namespace_id,
             workflow_execution=attributes.workflow_execution,
             initiated_event_id=initiated_id,
             control=attributes.control,
@@ -159,7 +168,8 @@ def cancel_outcome(
             turn,
             ExternalWorkflowExecutionCancelRequestedEventAttributes(
                 initiated_event_id=initiated_id,
-                namespace=attributes.namespace,
+                namespace=attributes.namespace or turn.ex.namespace,
+                namespace_id=attributes.namespace_id,
                 workflow_execution=attributes.workflow_execution,
             ),
         )
@@ -168,10 +178,9 @@ def cancel_outcome(
         turn,
         RequestCancelExternalWorkflowExecutionFailedEventAttributes(
             cause=failed,
-            workflow_task_completed_event_id=attributes.workflow_task_completed_event_id,
-            namespace=attributes.namespace,
+            namespace=attributes.namespace or turn.ex.namespace,
+            namespace_id=attributes.namespace_id,
             workflow_execution=attributes.workflow_execution,
             initiated_event_id=initiated_id,
-            control=attributes.control,
         ),
     )

@@ -56,6 +56,11 @@ class Namespaces:
         self._known[name] = found
         return found
 
+    def id_of(self, name: str) -> str:
+        """The id of a namespace; "" if there is none of this name."""
+        found = self.find(name)
+        return found.namespace_info.id if found is not None else ""
+
     def find_id(self, id: str) -> DescribeNamespaceResponse | None:
         return next((each for each in self.all() if each.namespace_info.id == id), None)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from temporalio.api.common.v1 import Payloads, WorkflowExecution
+from collections.abc import Iterable
+
+from temporalio.api.common.v1 import Link, Payloads, WorkflowExecution
 from temporalio.api.enums.v1 import ContinueAsNewInitiator, TaskQueueKind
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
@@ -133,15 +135,21 @@ def _normal(name: str) -> TaskQueue:
 def _set_timeouts(
     attributes: WorkflowExecutionStartedEventAttributes, execution: int, run: int, task: int, limits: Limits
 ) -> None:
-    """Run timeout capped by execution timeout, task timeout by run timeout and 120 s; what was not given stays unset."""
+    """The timeouts of event 1; an execution or run timeout that was not given stays unset."""
+    run, task = capped_timeouts(execution, run, task, limits)
     if execution:
-        run = min(run or execution, execution)
         attributes.workflow_execution_timeout.CopyFrom(duration(execution))
-    task = min(task or limits.default_task_timeout, limits.max_task_timeout)
     if run:
-        task = min(task, run)
         attributes.workflow_run_timeout.CopyFrom(duration(run))
     attributes.workflow_task_timeout.CopyFrom(duration(task))
+
+
+def capped_timeouts(execution: int, run: int, task: int, limits: Limits) -> tuple[int, int]:
+    """Run and task timeout: the first capped by the execution timeout, the second by the first and 120 s."""
+    if execution:
+        run = min(run or execution, execution)
+    task = min(task or limits.default_task_timeout, limits.max_task_timeout)
+    return run, min(task, run) if run else task
 
 
 def from_child(
@@ -150,9 +158,9 @@ def from_child(
     initiated: StartChildWorkflowExecutionInitiatedEventAttributes,
     run_id: str,
     now: int,
-    limits: Limits,
+    namespace_id: str,
 ) -> WorkflowExecutionStartedEventAttributes:
-    """Event 1 of a child workflow."""
+    """Event 1 of a child workflow. `namespace_id`: of the parent's."""
     root = parent.started.root_workflow_execution
     if not root.workflow_id:
         root = WorkflowExecution(workflow_id=parent.workflow_id, run_id=parent.run_id)
@@ -160,6 +168,7 @@ def from_child(
         workflow_id=initiated.workflow_id,
         workflow_type=initiated.workflow_type,
         parent_workflow_namespace=parent.namespace,
+        parent_workflow_namespace_id=namespace_id,
         parent_workflow_execution=WorkflowExecution(workflow_id=parent.workflow_id, run_id=parent.run_id),
         parent_initiated_event_id=initiated_id,
         root_workflow_execution=root,
@@ -171,7 +180,9 @@ def from_child(
         header=initiated.header if initiated.HasField("header") else None,
         first_workflow_task_backoff=duration(0),
         cron_schedule=initiated.cron_schedule,
-        retry_policy=fill_policy(initiated.retry_policy) if initiated.HasField("retry_policy") else None,
+        retry_policy=initiated.retry_policy if initiated.HasField("retry_policy") else None,
+        workflow_run_timeout=initiated.workflow_run_timeout,
+        workflow_task_timeout=initiated.workflow_task_timeout,
         memo=initiated.memo if initiated.HasField("memo") else None,
         search_attributes=initiated.search_attributes if initiated.HasField("search_attributes") else None,
         versioning_override=initiated.versioning_override
@@ -184,43 +195,35 @@ def from_child(
     for name in ("time_skipping_config", "time_skipping_state_propagation"):
         if initiated.HasField(name):
             getattr(attributes, name).CopyFrom(getattr(initiated, name))
-    execution = from_duration(initiated.workflow_execution_timeout)
-    _set_timeouts(
-        attributes,
-        execution,
-        from_duration(initiated.workflow_run_timeout),
-        from_duration(initiated.workflow_task_timeout),
-        limits,
-    )
-    if execution:
+    if execution := from_duration(initiated.workflow_execution_timeout):
+        attributes.workflow_execution_timeout.CopyFrom(initiated.workflow_execution_timeout)
         attributes.workflow_execution_expiration_time.CopyFrom(timestamp(now + execution))
     _wait_for_cron(attributes, now)
     return attributes
 
 
 def from_continue_as_new(
-    ex: Execution, event: WorkflowExecutionContinuedAsNewEventAttributes, limits: Limits
+    ex: Execution, event: WorkflowExecutionContinuedAsNewEventAttributes, delay: int
 ) -> WorkflowExecutionStartedEventAttributes:
-    """Event 1 of the next run of a workflow that continued as new."""
-    attributes = _next_run(ex, event.initiator, 1)
+    """Event 1 of the next run of a workflow that continued as new. `delay`: of its first workflow task."""
+    initiator = event.initiator or ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW
+    attributes = _next_run(ex, initiator, 1)
     if ex.priority.ByteSize():
         attributes.priority.CopyFrom(ex.priority)
     attributes.workflow_type.CopyFrom(event.workflow_type)
     attributes.task_queue.CopyFrom(_normal(event.task_queue.name or ex.task_queue))
+    attributes.ClearField("retry_policy")
     for name in ("input", "header", "memo", "search_attributes", "last_completion_result"):
         attributes.ClearField(name)
         if event.HasField(name):
             getattr(attributes, name).CopyFrom(getattr(event, name))
     if event.HasField("failure"):
         attributes.continued_failure.CopyFrom(event.failure)
-    attributes.first_workflow_task_backoff.CopyFrom(event.backoff_start_interval)
-    _set_timeouts(
-        attributes,
-        from_duration(ex.started.workflow_execution_timeout),
-        from_duration(event.workflow_run_timeout) or from_duration(ex.started.workflow_run_timeout),
-        from_duration(event.workflow_task_timeout) or ex.task_timeout,
-        limits,
-    )
+    attributes.ClearField("first_workflow_task_backoff")
+    if delay > 0:
+        attributes.first_workflow_task_backoff.CopyFrom(duration(delay))
+    attributes.workflow_run_timeout.CopyFrom(event.workflow_run_timeout)
+    attributes.workflow_task_timeout.CopyFrom(event.workflow_task_timeout)
     return attributes
 
 
@@ -284,6 +287,7 @@ def begin(
     current_version: str = "",
     request_id: str = "",
     user_metadata: UserMetadata | None = None,
+    links: Iterable[Link] = (),
 ) -> Turn:
     """A new run: its Started event. The caller adds what comes before the first workflow task, then calls `first_task`.
 
@@ -302,7 +306,7 @@ def begin(
     now += from_duration(attributes.time_skipping_state_propagation.initial_skipped_duration)
     ex = Execution(namespace, attributes.workflow_id, run_id, attributes, now, start_request_id=request_id)
     turn = Turn(ex, now, limits)
-    started = turn.event(attributes)
+    started = turn.event(attributes, links=links)
     if user_metadata is not None:
         started.user_metadata.CopyFrom(user_metadata)
     turn.append(started)

@@ -7,12 +7,13 @@ same transaction. A turn never fails half-way: everything is validated before th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from google.protobuf.message import Message
 from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import Link
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
 
@@ -113,9 +114,17 @@ class Turn:
     attribute_types: Mapping[str, str] = field(
         default_factory=dict
     )  # of the namespace's custom search attributes
+    namespace_id: Callable[[str], str] = lambda name: ""  # the id of a namespace, by its name
     commanding: bool = False  # while a completion's commands are carried out, what the workflow must hear of comes after them
 
-    def event(self, attributes: Message, *, when: int = 0, command: Command | None = None) -> HistoryEvent:
+    def event(
+        self,
+        attributes: Message,
+        *,
+        when: int = 0,
+        command: Command | None = None,
+        links: Iterable[Link] = (),
+    ) -> HistoryEvent:
         """An event without an id yet. `command`: whose user metadata and event group markers it takes over."""
         kind, name = EVENT_BY_MESSAGE[attributes.DESCRIPTOR.name]
         event = HistoryEvent(event_time=timestamp(when or self.now), event_type=kind)  # type: ignore[arg-type]
@@ -126,6 +135,7 @@ class Turn:
             if command.HasField("user_metadata"):
                 event.user_metadata.CopyFrom(command.user_metadata)
             event.event_group_markers.extend(command.event_group_markers)
+        event.links.extend(links)
         return event
 
     def add(
@@ -135,9 +145,10 @@ class Turn:
         when: int = 0,
         command: Command | None = None,
         replaces: int | None = None,
+        links: Iterable[Link] = (),
     ) -> HistoryEvent:
         """Appends an event to the history. `replaces`: the seq of a buffered event that it cancels out."""
-        event = self.event(attributes, when=when, command=command)
+        event = self.event(attributes, when=when, command=command, links=links)
         self.append(event, replaces)
         return event
 

@@ -21,6 +21,8 @@ from perdure.engine.state import Execution, Update, UpdateAbort, UpdateStage, Wo
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import schedule_task
 
+ABORTED = "workflow update was aborted by closing workflow"
+
 
 def admit(turn: Turn, request: Request) -> Update:
     """Takes an update in, and sees that a workflow task will carry it. The same id again is the same update.
@@ -34,8 +36,7 @@ def admit(turn: Turn, request: Request) -> Update:
         return known
     if not ex.open:
         raise not_found("workflow execution already completed")
-    if ex.close_attempted and ex.task is not None and ex.task.started:
-        raise closing()
+    check_not_closing(ex)
     _check_limits(ex, request, turn.limits)
     update = Update(update_id, UpdateStage.ADMITTED, request, order=len(ex.updates))
     ex.updates[update_id] = update
@@ -70,6 +71,12 @@ def _check_limits(ex: Execution, request: Request, limits: Limits) -> None:
         )
 
 
+def check_not_closing(ex: Execution) -> None:
+    """A run that has seen what kept it from closing may close now: new events must wait."""
+    if ex.close_attempted and ex.task is not None and ex.task.started:
+        raise closing()
+
+
 def closing() -> ServiceError:
     """What callers get of a run that is about to close, or goes on in another run: they try again."""
     return _exhausted(
@@ -87,7 +94,7 @@ def aborted(abort: UpdateAbort) -> ServiceError:
     """What who waits for an aborted update gets."""
     match abort:
         case UpdateAbort.CLOSED:
-            return not_found("workflow update was aborted by closing workflow")
+            return not_found(ABORTED)
         case UpdateAbort.CONTINUED:
             return closing()
         case UpdateAbort.TASK_FAILED:

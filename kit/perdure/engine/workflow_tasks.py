@@ -91,11 +91,22 @@ def _grown_timeout(timeout: int, attempt: int) -> int:
 
 
 def unschedule_virtual(turn: Turn) -> None:
-    """Before any event is written: a virtual task that is not started gives way to a normal one with attempt 1."""
+    """A virtual task that is not started leaves no trace."""
     ex = turn.ex
     if ex.task is not None and ex.task.virtual and not ex.task.started:
         ex.task = None
         ex.task_attempt = 1
+
+
+def _make_ordinary(turn: Turn) -> None:
+    """Before another event is written: a speculative task that is not started becomes an ordinary one.
+
+    A later attempt becomes one when it is started, see `start_task`.
+    """
+    task = turn.ex.task
+    if task is not None and task.speculative and not task.started:
+        turn.append(_scheduled_event(turn, task))
+        turn.effects.append(OfferTask())
 
 
 def deliver(turn: Turn, *events: Message | HistoryEvent) -> None:
@@ -112,7 +123,7 @@ def deliver(turn: Turn, *events: Message | HistoryEvent) -> None:
             fail_task(turn, WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND)
         return
     waiting = ex.first_task_time > 0 and ex.task is None
-    unschedule_virtual(turn)
+    _make_ordinary(turn)
     for event in made:
         turn.append(event)
     _patch_started_ids(made)
@@ -121,17 +132,14 @@ def deliver(turn: Turn, *events: Message | HistoryEvent) -> None:
 
 
 def note(turn: Turn, attributes: Message | HistoryEvent) -> None:
-    """An event that the workflow need not hear of: no task is scheduled for it, but a virtual one becomes a normal one."""
+    """An event that the workflow need not hear of: no task is scheduled for it."""
     ex = turn.ex
     event = attributes if isinstance(attributes, HistoryEvent) else turn.event(attributes)
     if ex.task is not None and ex.task.started:
         turn.buffer(event)
         return
-    pending = ex.task is not None
-    unschedule_virtual(turn)
+    _make_ordinary(turn)
     turn.append(event)
-    if pending:
-        schedule_task(turn)
 
 
 def start_task(turn: Turn, identity: str, request_id: str, *, target_changed: bool = False) -> WorkflowTask:
@@ -139,6 +147,12 @@ def start_task(turn: Turn, identity: str, request_id: str, *, target_changed: bo
     ex = turn.ex
     task = ex.task
     assert task is not None and not task.started
+    if (
+        task.virtual and task.scheduled_id != ex.next_event_id
+    ):  # events came since: it is a first attempt again
+        turn.add(_scheduled(ex, task.sticky, task.timeout, 1))
+        assert ex.task is not None
+        task = ex.task
     limits = turn.limits
     suggest = (
         ex.history_size > limits.history_size_suggest
@@ -167,8 +181,9 @@ def start_task(turn: Turn, identity: str, request_id: str, *, target_changed: bo
 
 def virtual_events(turn: Turn, task: WorkflowTask) -> list[HistoryEvent]:
     """The Scheduled and Started events that a virtual task will have; Started only once it is started."""
-    ex = turn.ex
-    scheduled = turn.event(_scheduled(ex, task.sticky, task.timeout, task.attempt), when=task.scheduled_time)
+    if not task.started and task.scheduled_id != turn.ex.next_event_id:
+        return []
+    scheduled = _scheduled_event(turn, task)
     scheduled.event_id = task.scheduled_id
     if not task.started:
         return [scheduled]
@@ -185,6 +200,10 @@ def virtual_events(turn: Turn, task: WorkflowTask) -> list[HistoryEvent]:
     )
     started.event_id = task.started_id
     return [scheduled, started]
+
+
+def _scheduled_event(turn: Turn, task: WorkflowTask) -> HistoryEvent:
+    return turn.event(_scheduled(turn.ex, task.sticky, task.timeout, task.attempt), when=task.scheduled_time)
 
 
 def materialise(turn: Turn, task: WorkflowTask) -> None:
@@ -287,14 +306,12 @@ def leave_sticky_queue(turn: Turn) -> None:
     ex = turn.ex
     task = ex.task
     assert task is not None and task.sticky and not task.started
+    scheduled_id = task.scheduled_id
     if task.virtual:
-        ex.task = None
-        ex.sticky_queue = ""
-        schedule_task(turn, speculative=task.speculative)
-        return
+        turn.append(_scheduled_event(turn, task))
     turn.add(
         WorkflowTaskTimedOutEventAttributes(
-            scheduled_event_id=task.scheduled_id, timeout_type=TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START
+            scheduled_event_id=scheduled_id, timeout_type=TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START
         )
     )
     schedule_task(turn)

@@ -82,7 +82,8 @@ async def activity_next_retry_delay(s: Stage) -> None:
 @script
 async def activity_start_to_close_timeout(s: Stage) -> None:
     f = await s.start()
-    await f.work(schedule_activity(f, start_to_close_timeout=0.3, retry_policy=retry(2)))
+    await f.work(schedule_activity(f, start_to_close_timeout=0.3, retry_policy=retry(3)))
+    await f.activity()
     await f.activity()
     await f.heartbeat(await f.activity(), "half")
     await f.work(complete())

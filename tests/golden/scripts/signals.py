@@ -17,6 +17,20 @@ async def signal_to_a_waiting_run(s: Stage) -> None:
 
 
 @script
+async def links_are_kept(s: Stage) -> None:
+    """On the events that the requests led to."""
+    link = {"workflow_event": {"namespace": "default", "workflow_id": "w", "run_id": "r"}}
+    f = await s.start(links=[link])
+    await f.signal(links=[link])
+    await f.cancel(links=[link])
+    await f.terminate(links=[link])
+    g = s.flow("second")
+    await _signal_with_start(s, g, links=[link])
+    await _signal_with_start(s, g, links=[link])
+    await g.terminate()
+
+
+@script
 async def signal_before_the_first_task(s: Stage) -> None:
     f = await s.start()
     await f.signal()

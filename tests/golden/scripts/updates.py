@@ -292,6 +292,7 @@ async def update_accepted_when_the_run_continues_as_new(s: Stage) -> None:
     answer = await f.update("u")
     task = await f.poll()
     message = accepted(task.messages[0])
+    await s.pause(1)
     again = continue_as_new(workflow_type={"name": "Flow"}, task_queue={"name": f.queue})
     await f.complete(task, send_message(message.id), again, messages=[message])
     await answer

@@ -27,9 +27,13 @@ from perdure.engine.closing import terminate_run
 from perdure.engine.errors import Code, ServiceError
 from perdure.engine.rpc import links
 from perdure.engine.rpc.common import Handlers, check_chain, find_open_run, find_run
+from perdure.engine.updates import check_not_closing
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
+
+
+_NO_REASON = "terminated by user via frontend"
 
 
 async def signal_workflow_execution(
@@ -42,6 +46,7 @@ async def signal_workflow_execution(
             f"exceeded workflow execution limit for signal events ({engine.limits.signals})",
             ResourceExhaustedFailure(),
         )
+    check_not_closing(run.ex)
     turn = engine.turn(run)
     externals.signal(
         turn,
@@ -52,6 +57,7 @@ async def signal_workflow_execution(
             header=request.header if request.HasField("header") else None,
             request_id=request.request_id,
         ),
+        request.links,
     )
     engine.commit(turn)
     await engine.journal.durable(run.ticket)
@@ -71,6 +77,7 @@ async def request_cancel_workflow_execution(
         externals.request_cancel(
             turn,
             WorkflowExecutionCancelRequestedEventAttributes(cause=request.reason, identity=request.identity),
+            request.links,
         )
         engine.commit(turn)
     await engine.journal.durable(run.ticket)
@@ -85,7 +92,7 @@ async def terminate_workflow_execution(
     )
     turn = engine.turn(run)
     details = request.details if request.HasField("details") else None
-    terminate_run(turn, request.reason, details, request.identity)
+    terminate_run(turn, request.reason or _NO_REASON, details, request.identity, links=request.links)
     engine.commit(turn)
     await engine.journal.durable(run.ticket)
     return TerminateWorkflowExecutionResponse()

@@ -42,9 +42,9 @@ from perdure.engine.rpc.common import Handlers
 from perdure.engine.runs import FAILED, Run
 from perdure.engine.state import Execution, UpdateStage
 from perdure.engine.turn import Turn
-from perdure.engine.updates import admit
+from perdure.engine.updates import ABORTED, admit
 from perdure.engine.versions import Version, current_form, override_version, version_of_worker
-from perdure.engine.workflow_tasks import deliver
+from perdure.engine.workflow_tasks import note
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -138,7 +138,8 @@ def _attach(engine: Engine, run: Run, request: StartWorkflowExecutionRequest) ->
     if not request.on_conflict_options.attach_request_id:
         return ()
     turn = engine.turn(run)
-    deliver(turn, WorkflowExecutionOptionsUpdatedEventAttributes(attached_request_id=request.request_id))
+    attached = WorkflowExecutionOptionsUpdatedEventAttributes(attached_request_id=request.request_id)
+    note(turn, turn.event(attached, links=request.links if request.on_conflict_options.attach_links else ()))
     return (turn,)
 
 
@@ -168,6 +169,7 @@ def _begin(engine: Engine, request: StartWorkflowExecutionRequest, before: tuple
         current_version=engine.definitions.current_version("workflow", request.workflow_type.name),
         request_id=request.request_id,
         user_metadata=request.user_metadata if request.HasField("user_metadata") else None,
+        links=request.links,
     )
     return Start(run_id, run_id, True, None, (*before, turn))
 
@@ -221,7 +223,13 @@ async def start_workflow_execution(
         if ex.started.eager_execution_accepted:
             run = engine.runs.add(ex)
             eager = workflow_worker.take(
-                engine, run, start.turns[-1], request.identity, False, _eager_worker(request)
+                engine,
+                run,
+                start.turns[-1],
+                request.identity,
+                False,
+                _eager_worker(request),
+                request.request_id,
             )
         await engine.journal.durable(_commit(engine, start))
     return StartWorkflowExecutionResponse(
@@ -273,13 +281,13 @@ async def signal_with_start_workflow_execution(
     if start.run is not None and start.run.ex.open:
         turn = engine.turn(start.run)
         start.run.ex.first_task_time = 0  # a start delay ends here
-        externals.signal(turn, signal)
+        externals.signal(turn, signal, request.links)
         ex, ticket = start.run.ex, engine.commit(*start.turns, turn)
     else:
         ex = start.turns[-1].ex if start.run is None else start.run.ex
         if start.run is None:
             turn = start.turns[-1]
-            turn.append(turn.event(signal))
+            turn.append(turn.event(signal, links=request.links))
             starting.first_task(turn)
         ticket = _commit(engine, start)
     await engine.journal.durable(ticket)
@@ -366,7 +374,10 @@ async def _start_and_update(
     engine: Engine,
     start_request: StartWorkflowExecutionRequest,
     update_request: UpdateWorkflowExecutionRequest,
+    *,
+    again: bool = False,
 ) -> ExecuteMultiOperationResponse:
+    """Does both. An update that is lost because its run closes is sent once more: to the next run, which it may start."""
     update_id = update_request.request.meta.update_id
     current = await engine.runs.latest(start_request.namespace, start_request.workflow_id)
     known = current.ex.updates.get(update_id) if current is not None else None
@@ -392,6 +403,12 @@ async def _start_and_update(
             update, _ = updating.admit_to(engine, run, update_request.request)
         response = await updating.wait(engine, run, update, update_request.wait_policy.lifecycle_stage)
     except ServiceError as error:
+        if start.run is None:
+            raise _multi_error(1, error, begun=True) from None
+        if error.message == ABORTED:
+            if not again:
+                return await _start_and_update(engine, start_request, update_request, again=True)
+            error = ServiceError(Code.ABORTED, error.message)
         raise _multi_error(1, error) from None
     await engine.journal.durable(run.ticket)
     answer = ExecuteMultiOperationResponse()
@@ -407,8 +424,11 @@ async def _start_and_update(
     return answer
 
 
-def _multi_error(failed: int, error: ServiceError) -> ServiceError:
-    """One status for each operation: the failed one's own, ABORTED for the other. TEMPORAL.md, section 13.6."""
+def _multi_error(failed: int, error: ServiceError, *, begun: bool = False) -> ServiceError:
+    """One status for each operation: the failed one's own; for the other ABORTED, or OK if it is a start that was made.
+
+    TEMPORAL.md, section 13.6.
+    """
     detail = MultiOperationExecutionFailure()
     for index in range(2):
         status = detail.statuses.add()
@@ -418,7 +438,7 @@ def _multi_error(failed: int, error: ServiceError) -> ServiceError:
             if error.detail is not None:
                 packed.Pack(error.detail)
                 status.details.append(packed)
-        else:
+        elif not begun:
             status.code, status.message = int(Code.ABORTED), "Operation was aborted."
             packed.Pack(MultiOperationExecutionAborted())
             status.details.append(packed)

@@ -104,7 +104,8 @@ async def wait(engine: Engine, run: Run, update: Update, stage: int) -> UpdateWo
 
 
 def _link(ex: Execution, update: Update) -> Link | None:
-    if update.stage is UpdateStage.REJECTED or update.aborted:
+    failed = update.outcome is not None and update.outcome.HasField("failure")
+    if update.stage is UpdateStage.REJECTED or failed:
         return links.to_workflow(ex, "Update rejected")
     if update.stage in (UpdateStage.ACCEPTED, UpdateStage.COMPLETED):
         request_id = update.request.request_id if update.request is not None else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
-from temporalio.api.enums.v1 import CommandType, TaskQueueKind, WorkflowTaskFailedCause
+from temporalio.api.enums.v1 import CommandType, TaskQueueKind
 from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -38,6 +38,9 @@ from perdure.engine.workflow_tasks import fail_task, start_task, virtual_events
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
+
+
+_FOLLOWING = "request-from-RespondWorkflowTaskCompleted"  # the request id of a task that comes with an answer
 
 
 async def poll_workflow_task_queue(
@@ -90,13 +93,22 @@ def start_for(
 
 
 def take(
-    engine: Engine, run: Run, turn: Turn, identity: str, warm: bool, worker: Version | None
+    engine: Engine,
+    run: Run,
+    turn: Turn,
+    identity: str,
+    warm: bool,
+    worker: Version | None,
+    request_id: str = "",
 ) -> PollWorkflowTaskQueueResponse:
-    """The task as a worker gets it; with the events since its last task only, if its cache is warm."""
+    """The task as a worker gets it; with the events since its last task only, if its cache is warm.
+
+    `request_id`: of the request that it answers, where that is not a poll.
+    """
     ex = run.ex
     target = engine.routing.target(ex)
     changed = ex.versioning.begin_task(worker, target)
-    task = start_task(turn, identity, engine.new_id(), target_changed=changed)
+    task = start_task(turn, identity, request_id or engine.new_id(), target_changed=changed)
     if not task.speculative and ex.versioning.move_to(worker, target):
         ex.sticky_queue = ""
     response = PollWorkflowTaskQueueResponse(
@@ -171,7 +183,7 @@ async def respond_workflow_task_completed(
             "versioning behavior cannot be specified without deployment options being set with versioned mode"
         )
     run, _ = await _find_task(engine, request.task_token)
-    await _recall_child_ids(engine, run, request)
+    await _recall(engine, run, request)
     run, task = await _find_task(engine, request.task_token)  # a look-up may have let time pass
     identity = request.identity or task.identity
     if is_process_name(identity):
@@ -182,25 +194,35 @@ async def respond_workflow_task_completed(
     worker = version_of_worker(request.deployment_options)
     eager = [i for i in outcome.eager if engine.routing.accepts_activity(identity, worker, run.ex, i)]
     completion.offer_rest(turn, [i for i in outcome.eager if i not in eager])
-    engine.commit(turn)
     _answer_queries(run, request.query_results.items())
     response = RespondWorkflowTaskCompletedResponse(reset_history_event_id=outcome.reset_to)
+    if request.return_new_workflow_task and outcome.error is None and _may_go_on(engine, run, worker):
+        # in the same turn: what the commands set off elsewhere finds the task started already
+        following = take(engine, run, turn, identity, True, worker, _FOLLOWING)
+        response.workflow_task.CopyFrom(following)
+    engine.commit(turn)
     for scheduled_id in eager:
         response.activity_tasks.append(activity_worker.start_for(engine, run, scheduled_id, identity))
-    pending = run.ex.task
-    if request.return_new_workflow_task and pending is not None and not pending.started and run.ex.open:
-        warm = bool(request.sticky_attributes.worker_task_queue.name)
-        if worker == engine.routing.workflow_version(run.ex) or run.ex.versioning.own:
-            response.workflow_task.CopyFrom(start_for(engine, run, identity, warm, worker)[0])
     await engine.journal.durable(run.ticket)
     if outcome.error is not None:
         raise outcome.error
     return response
 
 
-async def _recall_child_ids(engine: Engine, run: Run, request: RespondWorkflowTaskCompletedRequest) -> None:
-    """Brings the last run of each child id into memory, where the reuse policy is decided."""
+def _may_go_on(engine: Engine, run: Run, worker: Version | None) -> bool:
+    """Whether the run's next task may go to the worker that has just completed one."""
+    ex = run.ex
+    if not ex.open or ex.task is None or ex.task.started:
+        return False
+    return worker == engine.routing.workflow_version(ex) or ex.versioning.own
+
+
+async def _recall(engine: Engine, run: Run, request: RespondWorkflowTaskCompletedRequest) -> None:
+    """Brings into memory what commands are decided by: the last run of each child id, the run that a cancel request names."""
     for command in request.commands:
+        cancel = command.request_cancel_external_workflow_execution_command_attributes
+        if cancel.run_id:
+            await engine.runs.get(cancel.namespace or run.ex.namespace, cancel.workflow_id, cancel.run_id)
         if command.command_type == CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION:
             attributes = command.start_child_workflow_execution_command_attributes
             await engine.runs.latest(attributes.namespace or run.ex.namespace, attributes.workflow_id)
@@ -226,10 +248,7 @@ async def respond_workflow_task_failed(
     run, _ = await _find_task(engine, request.task_token)
     turn = engine.turn(run)
     failure = request.failure if request.HasField("failure") else None
-    cause = (
-        request.cause or WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
-    )
-    fail_task(turn, cause, failure, request.identity)
+    fail_task(turn, request.cause, failure, request.identity)
     engine.commit(turn)
     await engine.journal.durable(run.ticket)
     return RespondWorkflowTaskFailedResponse()
