@@ -234,5 +234,5 @@ def test_a_bad_activity_fails_the_workflow_task(service: Service) -> None:
     bad = [command(schedule(run, activity_type=None))]
     refused = service.refused("RespondWorkflowTaskCompleted", task_token=task.task_token, commands=bad)
     assert refused.code == "INVALID_ARGUMENT"
-    assert "ActivityType is not set" in refused.message
+    assert "activitytype is not set" in refused.message.lower()
     assert run.event_types()[3] == "WorkflowTaskFailed"
