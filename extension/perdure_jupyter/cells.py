@@ -111,6 +111,8 @@ def _open_elsewhere(definition: Definition) -> list[str]:
     session = opened()
     if session is None:
         return []
+    if session.cluster is not None:
+        return session.wait(_open_on_cluster(session, definition.name))
     versions = session.wait(_open_versions(session, definition.name))
     versions.pop(definition.version, None)
     versions.pop("", None)
@@ -120,11 +122,22 @@ def _open_elsewhere(definition: Definition) -> list[str]:
     ]
 
 
-async def _open_versions(session: Session, workflow: str) -> Counter[str]:
+async def _open_on_cluster(session: Session, workflow: str) -> list[str]:
+    """A cluster's runs are not pinned: those that are open are replayed with what was just defined."""
+    count = (await session.client.count_workflows(_open_of(workflow))).count
+    if not count:
+        return []
+    runs = "open run goes" if count == 1 else "open runs go"
+    return [f"{count} {runs} on with it; steps that changed need workflow.patched()"]
+
+
+def _open_of(workflow: str) -> str:
     quoted = workflow.replace("'", "''")
-    listed = session.client.list_workflows(
-        f"WorkflowType = '{quoted}' AND ExecutionStatus = 'Running'", limit=COUNTED
-    )
+    return f"WorkflowType = '{quoted}' AND ExecutionStatus = 'Running'"
+
+
+async def _open_versions(session: Session, workflow: str) -> Counter[str]:
+    listed = session.client.list_workflows(_open_of(workflow), limit=COUNTED)
     override = [run.raw_info.versioning_info.versioning_override async for run in listed]
     return Counter(each.pinned.version.build_id for each in override)
 

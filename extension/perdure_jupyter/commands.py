@@ -8,13 +8,15 @@ failed, and a headless notebook then ends with a non-zero exit.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import perdure
 from perdure.errors import PerdureError
-from perdure.session import session
+from perdure.session import Session, opened, session
 from perdure_jupyter.arguments import HelpRequested, Parser, Word, did_you_mean, json_value, split
 
 
@@ -207,14 +209,97 @@ def _worker(line: argparse.Namespace) -> Lines:
     return _table(rows)
 
 
+def _connect(line: argparse.Namespace) -> Lines:
+    from perdure.connecting import connection
+
+    if line.address is not None:
+        perdure.connect(
+            line.address,
+            namespace=line.namespace,
+            api_key=_from_environment(line.api_key_env),
+            tls=_tls(line),
+            task_queue=line.task_queue,
+        )
+    return Lines(connection())
+
+
+def _from_environment(name: str | None) -> str | None:
+    """A secret by the name of its environment variable: it should not stand in a notebook."""
+    if name is None:
+        return None
+    value = os.environ.get(name)
+    if not value:
+        raise PerdureError(
+            f"--api-key-env: the environment has no variable {name!r}, or it is empty.",
+            f"Set it before the kernel starts, or with %env {name}=...",
+        )
+    return value
+
+
+def _tls(line: argparse.Namespace) -> Any:
+    """What the options say of TLS; None leaves it to whether there is an API key."""
+    from temporalio.service import TLSConfig
+
+    ca, certificate, key = (_bytes(path) for path in (line.tls_ca, line.tls_cert, line.tls_key))
+    configured = bool(ca or certificate or key or line.tls_server_name)
+    if line.no_tls and (line.tls or configured):
+        raise PerdureError("--no-tls goes with no other --tls option.", "Leave one of them out.")
+    if (certificate is None) != (key is None):
+        raise PerdureError("--tls-cert and --tls-key go together.", "Name the files of both.")
+    if configured:
+        return TLSConfig(
+            server_root_ca_cert=ca,
+            client_cert=certificate,
+            client_private_key=key,
+            domain=line.tls_server_name,
+        )
+    return False if line.no_tls else True if line.tls else None
+
+
+def _bytes(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise PerdureError(
+            f"{path} cannot be read: {error.strerror}.", "Name a file in PEM format."
+        ) from error
+
+
+def _disconnect(line: argparse.Namespace) -> Lines:
+    from perdure.connecting import connection
+
+    before = opened()
+    if before is None or before.cluster is None:
+        return Lines(f"There is no cluster to leave: {connection()}.")
+    perdure.disconnect()
+    return Lines(f"left {before.home}; now at {session().home}")
+
+
 def _status(line: argparse.Namespace) -> Lines:
     opened = session()
+    if opened.cluster is not None:
+        return _cluster_status(opened)
     counted = opened.wait(opened.client.count_workflows("GROUP BY ExecutionStatus"))
     counts = [f"{group.count} {str(group.group_values[0]).lower()}" for group in counted.groups]
     serves = f"this process owns it and serves {opened.address}"
     rows = [
         ("file", f"{opened.path} ({opened.path.stat().st_size / 1e6:.1f} MB)"),
         ("role", serves if opened.role == "owner" else f"joined its owner at {opened.address}"),
+        ("runs", ", ".join(counts) or "none yet"),
+        ("worker", opened.worker.status.state if opened.worker is not None else "none"),
+    ]
+    return _table(rows)
+
+
+def _cluster_status(opened: Session) -> Lines:
+    from perdure.connecting import connection
+
+    counted = opened.wait(opened.client.count_workflows("GROUP BY ExecutionStatus"))
+    counts = [f"{group.count} {str(group.group_values[0]).lower()}" for group in counted.groups]
+    rows = [
+        ("cluster", connection()),
         ("runs", ", ".join(counts) or "none yet"),
         ("worker", opened.worker.status.state if opened.worker is not None else "none"),
     ]
@@ -320,8 +405,31 @@ def _commands() -> dict[str, Command]:
         "run",
     )
     move.add_argument("version", nargs="?", metavar="VERSION", help="default: the newest")
+    connect = add(
+        "connect",
+        _connect,
+        "Connects this kernel to a Temporal cluster; without an address, says what it is connected to.",
+        "localhost:7233",
+    )
+    connect.add_argument("address", nargs="?", metavar="HOST:PORT", help="of the cluster's frontend")
+    connect.add_argument("--namespace", default="default", metavar="NAME", help="default: default")
+    connect.add_argument(
+        "--task-queue", default="perdure", metavar="NAME", help="where this kernel works; default: perdure"
+    )
+    connect.add_argument(
+        "--api-key-env", metavar="VARIABLE", help="the environment variable that holds the API key"
+    )
+    connect.add_argument("--tls", action="store_true", help="encrypt; implied by an API key")
+    connect.add_argument("--no-tls", action="store_true", help="never encrypt")
+    connect.add_argument("--tls-ca", metavar="FILE", help="the CA that signed the server's certificate, PEM")
+    connect.add_argument("--tls-cert", metavar="FILE", help="this client's certificate, PEM")
+    connect.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
+    connect.add_argument("--tls-server-name", metavar="NAME", help="that the server's certificate is for")
+    add("disconnect", _disconnect, "Leaves the cluster, and goes back to the project's file.", "")
     add("worker", _worker, "What this kernel's worker runs.", "")
-    add("status", _status, "The project's file, who serves it, and how many runs it has.", "")
+    add(
+        "status", _status, "The project's file, who serves it (or the cluster), and how many runs it has.", ""
+    )
     helping = add("help", _help, "This list, or the help of one command.", "start", "command")
     helping.add_argument("command", nargs="?", metavar="COMMAND", help="a command's name")
     return table

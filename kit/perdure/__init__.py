@@ -5,6 +5,7 @@
     @perdure.workflow          an async function that awaits activities becomes a durable workflow
     perdure.start(...)         starts a run; the handle is awaitable, and draws itself
     perdure.runs(), .sql(...)  what ran, as DataFrames
+    perdure.connect(...)       the same on any Temporal cluster; perdure.disconnect() goes back to the file
 
 Importing this package is instant: each name below is loaded when it is first used.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.errors import (
     CallError,
+    ConnectError,
     DamagedFileError,
     DefinitionError,
     FileInUseError,
@@ -38,6 +40,8 @@ if "grpc" not in sys.modules:
 if TYPE_CHECKING:
     from perdure.authoring.activity import activity as activity
     from perdure.authoring.workflow import workflow as workflow
+    from perdure.connecting import connect as connect
+    from perdure.connecting import disconnect as disconnect
     from perdure.runs import Run as Run
     from perdure.runs import move as move
     from perdure.runs import run as run
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CallError",
+    "ConnectError",
     "DamagedFileError",
     "DefinitionError",
     "FileInUseError",
@@ -61,6 +66,8 @@ __all__ = [
     "Session",
     "StoreError",
     "activity",
+    "connect",
+    "disconnect",
     "load_ipython_extension",
     "move",
     "run",
@@ -76,6 +83,8 @@ _HOMES = {
     "Run": "perdure.runs",
     "Session": "perdure.session",
     "activity": "perdure.authoring.activity",
+    "connect": "perdure.connecting",
+    "disconnect": "perdure.connecting",
     "move": "perdure.runs",
     "run": "perdure.runs",
     "runs": "perdure.runs",

@@ -8,6 +8,7 @@
     │   ├── DamagedFileError   not a file that DuckDB can read
     │   ├── FileInUseError     held by a process that does not serve it
     │   └── FileNotWritableError   read-only folder, or no space left
+    ├── ConnectError           a Temporal cluster that cannot be connected to
     ├── QueryError             a SQL text that was refused or failed
     └── RunError               a run that failed, was cancelled, terminated, or timed out; or is not there
 
@@ -64,6 +65,10 @@ class FileInUseError(StoreError):
 
 class FileNotWritableError(StoreError):
     """The file, or its folder, cannot be written: read-only, or no space left."""
+
+
+class ConnectError(PerdureError):
+    """A Temporal cluster cannot be connected to."""
 
 
 class QueryError(PerdureError):

@@ -62,8 +62,10 @@ class Run:
 
     @property
     def session(self) -> Session:
-        if self._session is None or self._session.closed:
+        if self._session is None:
             self._session = session()
+        elif self._session.closed:
+            self._session = _same_home(self._session, self.id)
         return self._session
 
     @property
@@ -243,6 +245,7 @@ class Run:
         from perdure.replay.move import move, target_of, version_of
 
         session = self.session
+        _check_pinned(session)
         records = await session.project.read_run(self.id, self.run_id)
         name = records.started.workflow_type
         if records.closed is not None:
@@ -318,7 +321,18 @@ def start(
         "static_details": static_details,
         "priority": priority,
     }
-    wanted = prepare(here.registry, workflow, args, id, again, version, given, options)
+    wanted = prepare(
+        here.registry,
+        workflow,
+        args,
+        id,
+        again,
+        version,
+        given,
+        options,
+        task_queue=here.task_queue,
+        pinned=here.cluster is None,
+    )
     handle = Run(wanted.id, exact=False, session=here)
 
     async def begin() -> Any:
@@ -391,6 +405,7 @@ def move(workflow: Any, version: str | None = None) -> pd.DataFrame:
     from perdure.starting import identify
 
     here = session()
+    _check_pinned(here)
     name, _ = identify(here.registry, workflow)
 
     async def work() -> list[Moved]:
@@ -402,6 +417,26 @@ def move(workflow: Any, version: str | None = None) -> pd.DataFrame:
     columns = ["id", "run_id", "before", "after", "moved", "reason"]
     rows = [[getattr(moved, column) for column in columns] for moved in here.wait(in_words(work()))]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _check_pinned(here: Session) -> None:
+    if here.cluster is not None:
+        raise RunError(
+            f"Runs on {here.home} are not pinned to versions: they go on with the code that this process has now.",
+            "Changed steps of open runs need workflow.patched(); see Temporal's pages on versioning.",
+        )
+
+
+def _same_home(before: Session, id: str) -> Session:
+    """The default session, if it is where a run of a closed one is. Raises RunError."""
+    here = session()
+    if here.home == before.home:
+        return here
+    if before.cluster is not None:
+        remedy = f"perdure.connect({before.cluster.target.address!r}) connects to it again."
+    else:
+        remedy = "perdure.disconnect() goes back to the file."
+    raise RunError(f"{id} is a run of {before.home}; this process is at {here.home} now.", remedy)
 
 
 async def _keep_awake() -> None:

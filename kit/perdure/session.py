@@ -4,6 +4,8 @@
             ── WorkerHost (worker): runs what is defined in this process
             ── Client (temporalio): goes to whoever owns the project now
 
+A session that is connected to a Temporal cluster (`perdure.connecting`) has a Cluster in the membership's place.
+
 The engine and the worker have threads and loops of their own; nothing of them runs on the kernel's loop. So
 a cell that blocks in `wait` stops nothing, and Ctrl-C ends only the wait. `session()` gives the process's
 default session, opened on first use and closed at exit.
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
     from perdure.authoring.registry import Registered, Registry
     from perdure.engine.project import Project
+    from perdure.frontend.cluster import Cluster, Target
     from perdure.frontend.connection import Connection
     from perdure.frontend.host import OpenEngine
+    from perdure.frontend.membership import Membership
     from perdure.worker.host import WorkerHost
 
 T = TypeVar("T")
@@ -58,10 +62,12 @@ class Session:
         worker: whether this process runs definitions; without, it only starts, asks and looks.
         registry: the definitions that it runs; None is the process's own.
         open_engine: how the file is opened; tests put another clock there.
+        cluster: the Temporal cluster that takes the file's place.
 
     Raises:
         StoreError: the file, or its folder, cannot be used.
         FileInUseError: another process holds the file and does not serve it.
+        ConnectError: the cluster cannot be connected to.
     """
 
     def __init__(
@@ -71,30 +77,67 @@ class Session:
         worker: bool = True,
         registry: Registry | None = None,
         open_engine: OpenEngine | None = None,
+        cluster: Target | None = None,
     ) -> None:
         preload()
-        from perdure.frontend.membership import Membership
         from perdure.worker.runtime import runtime
 
         runtime()
-        self._membership = Membership.enter(
-            project_file(path), on_change=self._on_change, on_lost=self._on_lost, open_engine=open_engine
-        )
-        self._address = self._membership.connection.address
-        self._owned = self._membership.connection.role == "owner"
+        self.cluster: Cluster | None = None
         self._closed = False
         self.say: Callable[[str], None] = _print  # tells the user one line; a front end may put another here
         self.awaiting: Callable[[], AbstractContextManager[None]] = (
             nullcontext  # around each wait for a result
         )
         self._pid = os.getpid()
-        self.namespace = NAMESPACE
-        self.client: Client = _converting(self._membership.client(NAMESPACE, f"perdure-client-{os.getpid()}"))
+        if cluster is None:
+            self._member = self._enter(project_file(path), open_engine)
+        else:
+            from perdure.frontend.cluster import Cluster
+
+            self.cluster = Cluster.enter(cluster)
+        self.namespace = NAMESPACE if cluster is None else cluster.namespace
+        self.client: Client = _converting(self._plain_client())
         self.worker: WorkerHost | None = None
         self._registry = registry
         if worker:
-            self.worker = self._start_worker()
+            self.begin_work()
         atexit.register(self.close)
+
+    def begin_work(self) -> None:
+        """Runs definitions from here on."""
+        if self.worker is None:
+            self.worker = self._start_worker()
+
+    def _enter(self, file: Path, open_engine: OpenEngine | None) -> Membership:
+        from perdure.frontend.membership import Membership
+
+        member = Membership.enter(
+            file, on_change=self._on_change, on_lost=self._on_lost, open_engine=open_engine
+        )
+        self._address = member.connection.address
+        self._owned = member.connection.role == "owner"
+        return member
+
+    def _plain_client(self) -> Client:
+        if self.cluster is not None:
+            return self.cluster.client
+        return self._member.client(NAMESPACE, f"perdure-client-{os.getpid()}")
+
+    @property
+    def _membership(self) -> Membership:
+        """The file's, which a cluster has none of."""
+        if self.cluster is not None:
+            raise PerdureError(
+                f"This session has no file: it is connected to {self.cluster.name}.",
+                "perdure.disconnect() goes back to the file.",
+            )
+        return self._member
+
+    @property
+    def home(self) -> str:
+        """Where its runs are, for people: the file's path, or the cluster's address."""
+        return self.cluster.name if self.cluster is not None else str(self._member.file)
 
     @property
     def path(self) -> Path:
@@ -102,19 +145,26 @@ class Session:
         return self._membership.file
 
     @property
-    def role(self) -> Literal["owner", "joined"]:
-        """Whether this process has the file open, or another one, which serves it."""
-        return self._connection().role
+    def role(self) -> Literal["owner", "joined", "connected"]:
+        """Whether this process has the file open, or another one, which serves it; or a cluster is its place."""
+        return "connected" if self.cluster is not None else self._connection().role
+
+    @property
+    def task_queue(self) -> str:
+        """Where its worker polls, and its runs are started, unless a definition says otherwise."""
+        from perdure.worker.host import TASK_QUEUE
+
+        return self.cluster.target.task_queue if self.cluster is not None else TASK_QUEUE
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop of the engine, or of the connection to it; `wait` runs coroutines there."""
-        return self._membership.loop
+        return self.cluster.loop if self.cluster is not None else self._member.loop
 
     @property
     def project(self) -> Project:
         """What perdure's processes ask of the engine beside Temporal's API."""
-        return self._membership.project
+        return self.cluster.project if self.cluster is not None else self._member.project
 
     @property
     def registry(self) -> Registry:
@@ -128,7 +178,7 @@ class Session:
     @property
     def address(self) -> str:
         """HOST:PORT where Temporal clients of other processes connect."""
-        return self._connection().address
+        return self.cluster.target.address if self.cluster is not None else self._connection().address
 
     @property
     def token(self) -> str:
@@ -169,7 +219,10 @@ class Session:
         atexit.unregister(self.close)
         if self.worker is not None:
             self.worker.close()
-        self._membership.close()
+        if self.cluster is not None:
+            self.cluster.close()
+        else:
+            self._member.close()
 
     def __enter__(self) -> Session:
         return self
@@ -179,7 +232,7 @@ class Session:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self.role
-        return f"<perdure session: {self.path} ({state})>"
+        return f"<perdure session: {self.home} ({state})>"
 
     def _connection(self) -> Connection:
         """The connection; while the owner changes, the next one."""
@@ -192,6 +245,8 @@ class Session:
         from perdure.worker.host import WorkerHost
 
         async def connect(identity: str) -> Client:
+            if self.cluster is not None:
+                return _converting(await self.cluster.target.connect(identity))
             return _converting(await self._membership.connection.connect_client(NAMESPACE, identity))
 
         host = WorkerHost(
@@ -201,12 +256,16 @@ class Session:
             ask=lambda work: submit(self.loop, work).result(20),
             say=lambda text: self.say(text),
             redefined=self._move_failing,
+            task_queue=self.task_queue,
+            leased=self.cluster is None,
         )
         submit(self.loop, self._need_worker_for_open_runs(host))
         return host
 
     async def _need_worker_for_open_runs(self, host: WorkerHost) -> None:
-        if (await self.client.count_workflows("ExecutionStatus = 'Running'")).count:
+        """On a cluster it is always needed: nobody tells this process that a run was started elsewhere."""
+        running = "ExecutionStatus = 'Running'"
+        if self.cluster is not None or (await self.client.count_workflows(running)).count:
             host.need()
 
     async def _move_failing(self, target: Registered) -> None:
@@ -215,7 +274,9 @@ class Session:
         from perdure.replay.move import move_open
 
         name, version = target.definition.name, target.definition.version
-        if not version:
+        if (
+            not version or self.cluster is not None
+        ):  # a cluster's runs are not pinned: they have the new code already
             return
         async for moved in move_open(self.client, self.project, target, failing_only=True):
             if moved.moved:
@@ -314,6 +375,11 @@ def session(path: str | Path | None = None) -> Session:
     with _lock:
         if _default is None or _default.closed:
             _default = Session(path)
+        elif path is not None and _default.cluster is not None:
+            raise PerdureError(
+                f"This process is connected to {_default.home}.",
+                f"Go back first: perdure.disconnect(), then perdure.session({str(path)!r}).",
+            )
         elif path is not None and project_file(path).resolve() != _default.path.resolve():
             raise PerdureError(
                 f"This process has {_default.path} open already.",

@@ -75,8 +75,13 @@ def prepare(
     version: str | None,
     given: Mapping[str, Any],
     options: Mapping[str, Any],
+    *,
+    task_queue: str = TASK_QUEUE,
+    pinned: bool = True,
 ) -> Start:
     """Reads what the user gave: `given` are the client's own keywords, `options` those of `WorkflowOptions`.
+
+    `task_queue` is for definitions that name none; `pinned`: runs keep the version that they begin with.
 
     Raises RunError, DefinitionError.
     """
@@ -91,7 +96,7 @@ def prepare(
     declared = WorkflowOptions.from_json(registered.definition.options) if registered else WorkflowOptions()
     declared = declared.override(options)
     keywords = {name: value for name, value in declared.arguments().items() if value is not None}
-    if registered is not None and registered.definition.version:
+    if pinned and registered is not None and registered.definition.version:
         keywords["versioning_override"] = pin(workflow_type, registered.definition.version)
     keywords.update({name: value for name, value in given.items() if value is not None})
     if "start_delay" in keywords:
@@ -99,7 +104,7 @@ def prepare(
     for name, kind in _POLICIES.items():
         if isinstance(keywords.get(name), str):
             keywords[name] = _policy(kind, name, keywords[name])
-    keywords["task_queue"] = declared.task_queue or TASK_QUEUE
+    keywords["task_queue"] = declared.task_queue or task_queue
     chosen = id if id is not None else f"{workflow_type}-{token_hex(4)}"
     return Start(workflow_type, registered, args, chosen, id is not None, again, keywords)
 

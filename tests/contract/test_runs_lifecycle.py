@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from worker_cells import cell
+from worker_cells import INBOX, PAYMENT, cell
 
 import perdure
 from perdure.authoring.registry import Registry
@@ -15,49 +15,6 @@ from perdure.history import from_json, history
 from perdure.runs import WaitTimeout
 from perdure.session import Session
 from perdure.testing import session as project
-
-PAYMENT = """
-    @perdure.activity(initial_interval="1ms", retries=2)
-    def charge(amount: int) -> str:
-        print(f"charging {amount}, attempt {activity.info().attempt}")
-        activity.logger.info("asked the bank")
-        if amount < 0:
-            raise ValueError("amount is negative")
-        if activity.info().attempt < amount:
-            raise ConnectionError("no route")
-        return f"charged {amount}"
-
-    @perdure.workflow
-    async def payment(amount: int) -> dict:
-        print("the workflow begins")
-        result = {"charge": await charge(amount)}
-        print("the workflow ends")
-        return result
-"""
-INBOX = """
-    @workflow.defn(name="inbox")
-    class inbox:
-        def __init__(self) -> None:
-            self.letters: list[str] = []
-
-        @workflow.run
-        async def run(self, wanted: int) -> list[str]:
-            await workflow.wait_condition(lambda: len(self.letters) >= wanted)
-            return self.letters
-
-        @workflow.signal
-        def post(self, letter: str) -> None:
-            self.letters.append(letter)
-
-        @workflow.query
-        def count(self) -> int:
-            return len(self.letters)
-
-        @workflow.update
-        def put(self, letter: str) -> int:
-            self.letters.append(letter)
-            return len(self.letters)
-"""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Definitions as cells make them, for tests of sessions and workers: a source, a name, a version."""
+"""Definitions as cells make them, for tests of sessions and workers: a source, a name, a version; and two to work with."""
 
 from __future__ import annotations
 
@@ -12,6 +12,49 @@ from perdure.engine.records import Definition
 IMPORTS = (
     "import asyncio, perdure\nfrom datetime import timedelta\nfrom temporalio import activity, workflow\n"
 )
+
+PAYMENT = """
+    @perdure.activity(initial_interval="1ms", retries=2)
+    def charge(amount: int) -> str:
+        print(f"charging {amount}, attempt {activity.info().attempt}")
+        activity.logger.info("asked the bank")
+        if amount < 0:
+            raise ValueError("amount is negative")
+        if activity.info().attempt < amount:
+            raise ConnectionError("no route")
+        return f"charged {amount}"
+
+    @perdure.workflow
+    async def payment(amount: int) -> dict:
+        print("the workflow begins")
+        result = {"charge": await charge(amount)}
+        print("the workflow ends")
+        return result
+"""
+INBOX = """
+    @workflow.defn(name="inbox")
+    class inbox:
+        def __init__(self) -> None:
+            self.letters: list[str] = []
+
+        @workflow.run
+        async def run(self, wanted: int) -> list[str]:
+            await workflow.wait_condition(lambda: len(self.letters) >= wanted)
+            return self.letters
+
+        @workflow.signal
+        def post(self, letter: str) -> None:
+            self.letters.append(letter)
+
+        @workflow.query
+        def count(self) -> int:
+            return len(self.letters)
+
+        @workflow.update
+        def put(self, letter: str) -> int:
+            self.letters.append(letter)
+            return len(self.letters)
+"""
 
 
 def cell(registry: Registry, kind: str, name: str, version: str, source: str) -> Registered:

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "replay": {"engine", "history", "authoring", "worker"},
     "headless": None,
     "session": None,
+    "connecting": None,
     "starting": None,
     "runs": None,
     "run_errors": None,

@@ -11,6 +11,7 @@ import perdure
 
 NAMES = {
     "CallError",
+    "ConnectError",
     "DamagedFileError",
     "DefinitionError",
     "FileInUseError",
@@ -23,6 +24,8 @@ NAMES = {
     "Session",
     "StoreError",
     "activity",
+    "connect",
+    "disconnect",
     "load_ipython_extension",
     "move",
     "run",

@@ -32,6 +32,7 @@ from perdure.worker.runtime import BUILD_ID
 
 _DRAIN = timedelta(days=365)  # an activity of the old generation is never cancelled for a new cell's sake
 _ACTIVITIES = 100
+_LAST_POLLS = 1.0  # seconds that the end of the polls may take where tasks come to whoever polls
 _PAUSE = 0.2  # seconds between tries to take the lease anew, while the owner of the file changes
 
 
@@ -60,6 +61,7 @@ class Generation:
     Args:
         on_notice: is given the engine's notices.
         on_end: is given the error, when the workers end without having been drained.
+        leased: the engine gives tasks only to who declared them; else whoever polls gets them.
     """
 
     def __init__(
@@ -70,14 +72,19 @@ class Generation:
         outputs: Outputs,
         on_notice: Callable[[Generation, Notice], None],
         on_end: Callable[[Generation, BaseException], None],
+        *,
+        leased: bool = True,
     ) -> None:
-        self.process = process_name()
+        self.process = (
+            process_name() if leased else f"{os.getpid()}@{os.uname().nodename}"
+        )  # as the SDK names it
         self.offer = offer
         self._project = project
         self._runner = runner
         self._outputs = outputs
         self._on_notice = on_notice
         self._on_end = on_end
+        self._leased = leased
         self._workers: list[Worker] = []
         self._lease: asyncio.Task[None] | None = None
         self._run: asyncio.Task[None] | None = None
@@ -124,6 +131,8 @@ class Generation:
         self.offer = replace(self.offer, declared=())
         with suppress(ServiceError, PerdureError):  # an engine that is gone gives no tasks either
             await self._project.declare(self.process, ())
+        if not self._leased and (ending := self.stop_polling()):
+            await asyncio.wait(ending, timeout=_LAST_POLLS)
 
     async def drain(self) -> None:
         """Stops polling; returns when everything that runs here has ended."""

@@ -61,6 +61,8 @@ class WorkerHost:
         ask: runs a coroutine of the project on another thread's loop, and blocks until it is done.
         say: tells the user one line.
         redefined: awaited after a workflow type has got a new version that polls; for `session`.
+        task_queue: that of definitions that name none.
+        leased: tasks come only to who declared their definitions, in their version; a cluster gives them to whoever polls.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class WorkerHost:
         ask: Callable[[Coroutine[Any, Any, Any]], Any],
         say: Callable[[str], None],
         redefined: Callable[[Registered], Awaitable[None]],
+        task_queue: str = TASK_QUEUE,
+        leased: bool = True,
     ) -> None:
         self._registry = registry
         self._project = project
@@ -79,6 +83,8 @@ class WorkerHost:
         self._ask = ask
         self._say = say
         self._redefined = redefined
+        self._task_queue = task_queue
+        self._leased = leased
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="perdure-worker", daemon=True)
         self._thread.start()
@@ -251,7 +257,9 @@ class WorkerHost:
 
     def _generation(self, offer: Offer) -> Generation:
         runner = self._runner()
-        return Generation(offer, self._project, runner, self._outputs, self._notice, self._ended)
+        return Generation(
+            offer, self._project, runner, self._outputs, self._notice, self._ended, leased=self._leased
+        )
 
     def _runner(self) -> VersionedRunner:
         return VersionedRunner(self._pinned, self._find, self._prepared)
@@ -283,12 +291,12 @@ class WorkerHost:
         declared = [each.definition for each in self._registry.all() if each.definition.name in workflows]
         declared = [each for each in declared if each.kind == "workflow"]
         declared += [each.definition for each in activities.values()]
-        queues = {str(json.loads(each.options).get("task_queue") or TASK_QUEUE) for each in declared}
+        queues = {str(json.loads(each.options).get("task_queue") or self._task_queue) for each in declared}
         return Offer(
             tuple(declared),
             tuple(each.target for each in workflows.values() if isinstance(each.target, type)),
             tuple(each.target for each in activities.values()),
-            tuple(sorted(queues | {TASK_QUEUE})),
+            tuple(sorted(queues | {self._task_queue})),
         )
 
     def _valid(self, registered: Registered) -> bool:
