@@ -29,7 +29,7 @@ def test_subcommands_come_first() -> None:
     assert {"start", "list", "show", "result", "signal", "query", "update", "cancel", "terminate"} <= set(
         found
     )
-    assert {"history", "move", "worker", "status", "help"} <= set(found)
+    assert {"history", "move", "worker", "status", "connect", "disconnect", "help"} <= set(found)
 
 
 def test_an_assignment_is_completed_as_well() -> None:
@@ -39,6 +39,7 @@ def test_an_assignment_is_completed_as_well() -> None:
 def test_options_of_the_subcommand() -> None:
     assert "--run-id" in (texts("%workflow show payment-7 --") or [])
     assert "--task-queue" in (texts("%workflow start payment --") or [])
+    assert {"--namespace", "--api-key-env", "--tls-ca"} <= set(texts("%workflow connect host:7233 --") or [])
 
 
 def test_options_of_cells_are_those_of_authoring() -> None:
