@@ -337,6 +337,20 @@ async def test_after_a_crash_it_goes_on_from_the_file_and_catches_up(s: Schedule
         await after.d.engine.stop()
 
 
+def test_a_long_absence_is_caught_up_with_in_parts() -> None:
+    state = State("default", "s", "run", "r", Schedule())
+    decisions.set_schedule(state, schedule())
+    state.schedule.spec.CopyFrom(canonical(schedule("@every 1s").spec))
+    decisions.create(state, NEW_YEAR_2026)
+    now, looks = NEW_YEAR_2026 + 3 * HOUR, 0
+    while (wake := decisions.wake_time(state, now)) is not None and wake <= now:
+        decisions.advance(state, now)
+        decisions.next_step(state)
+        looks += 1
+    assert looks == 3
+    assert state.processed == now
+
+
 @with_schedules
 async def test_a_backfill_is_carried_out_as_if_it_were_due(s: Schedules) -> None:
     await s.create(schedule("0 * * * *", paused=True))
