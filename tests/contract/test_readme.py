@@ -21,6 +21,12 @@ def blocks(path: Path, section: str = "") -> list[str]:
     return BLOCK.findall(text)
 
 
+def magics_of(path: Path, section: str) -> list[str]:
+    """The indented lines of a section that begin with %workflow."""
+    text = path.read_text(encoding="utf-8").partition(section)[2].partition("\n## ")[0]
+    return re.findall(r"^    (%workflow .*)$", text, re.MULTILINE)
+
+
 def run_cells(cells: list[str], folder: Path) -> list[str]:
     """Runs the texts as the cells of one notebook in `folder`; the last plain text that each of them shows."""
     from nbclient import NotebookClient
@@ -48,7 +54,7 @@ def test_readme_example_runs_as_printed(tmp_path: Path) -> None:
     example = blocks(readme, "## A complete example")
     tour = blocks(readme, "## A tour in five minutes")
     outside = blocks(readme, "## Other processes and other languages")
-    magics = re.findall(r"^    (%workflow .*)$", readme.read_text(encoding="utf-8"), re.MULTILINE)
+    magics = magics_of(readme, "## A tour in five minutes")
     assert example and tour and outside and magics
 
     shown = run_cells([*example, *magics, *tour, *outside], tmp_path)
@@ -56,6 +62,19 @@ def test_readme_example_runs_as_printed(tmp_path: Path) -> None:
     assert shown[len(example) - 1] == "{'charge': 'charge-7'}"
     assert "payment" in shown[-1 - len(outside)]
     assert shown[-1] == "{'charge': 'charge-7'}"
+
+
+def test_readme_connects_to_a_cluster_and_comes_back(tmp_path: Path, temporal_server: str) -> None:
+    example = blocks(ROOT / "README.md", "## A complete example")
+    here, elsewhere, back = magics_of(ROOT / "README.md", "## You never outgrow it")
+    assert "--api-key-env" in elsewhere
+
+    shown = run_cells(
+        [example[0], here.replace("localhost:7233", temporal_server), *example[1:], back], tmp_path
+    )
+
+    assert temporal_server in shown[1] and temporal_server in shown[-1]
+    assert shown[-2] == "{'charge': 'charge-7'}"
 
 
 def test_authoring_page_runs_as_printed(tmp_path: Path) -> None:
