@@ -190,3 +190,14 @@ def _execution_time(ex: Execution) -> int:
 def least_delay(turn: Turn, delay: int) -> int:
     """Two runs of one chain begin at least a second apart."""
     return max(delay, _execution_time(turn.ex) + turn.limits.min_run_interval - turn.now)
+
+
+def enforce(turn: Turn) -> None:
+    """Ends a run whose history has grown beyond all limits."""
+    ex, limits = turn.ex, turn.limits
+    if not ex.open:
+        return
+    if ex.history_size > limits.history_size_error:
+        terminate_run(turn, "Workflow history size exceeds limit.", None, "history-service")
+    elif len(ex.events) > limits.history_count_error:
+        terminate_run(turn, "Workflow history count exceeds limit.", None, "history-service")

@@ -14,7 +14,7 @@ from temporalio.api.common.v1 import RetryPolicy, SearchAttributes
 from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
 from temporalio.api.protocol.v1 import Message
 
-from perdure.engine import activity_options, cron, search_attributes, update_messages
+from perdure.engine import activity_options, command_sizes, cron, search_attributes, update_messages
 from perdure.engine.errors import ServiceError
 from perdure.engine.limits import Limits
 from perdure.engine.priorities import check_priority
@@ -90,8 +90,13 @@ def check(
                     _Cause.WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED,
                     f"{name} is not implemented by perdure",
                 )
+            if excess := command_sizes.excess(ex, command, limits):
+                return BadCommand(*excess, ends_run=True)
         except BadCommand as bad:
             return bad
+    for message in messages:
+        if excess := command_sizes.excess_of_message(message, limits):
+            return BadCommand(*excess, ends_run=True)
     if text := update_messages.fault(ex, _in_order(commands, messages)):
         return BadCommand(_Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE, text)
     return None
@@ -157,6 +162,28 @@ def _require(condition: object, cause: WorkflowTaskFailedCause.ValueType, messag
         raise BadCommand(cause, message)
 
 
+def _check_length(
+    shadow: _Shadow,
+    cause: WorkflowTaskFailedCause.ValueType,
+    name: str,
+    value: str,
+    where: str,
+    rest: str = "",
+) -> None:
+    length, limit = len(value.encode()), shadow.limits.id_length
+    _require(
+        length <= limit,
+        cause,
+        f"{name} on {where} exceeds length limit. {name}={value} Length={length} Limit={limit}{rest}",
+    )
+
+
+def _check_pending(number: int, limit: int, what: str, cause: WorkflowTaskFailedCause.ValueType) -> None:
+    """Whether there is room for one more of what a run waits for."""
+    text = f"the number of pending {what}, {number}, has reached the per-workflow limit of {limit}"
+    _require(number < limit, cause, text)
+
+
 def _check_retry(policy: RetryPolicy, cause: WorkflowTaskFailedCause.ValueType) -> None:
     try:
         check_policy(policy)
@@ -168,6 +195,8 @@ def _check_closing(shadow: _Shadow, command: Command) -> None:
     if command.command_type == CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION:
         attributes = command.continue_as_new_workflow_execution_command_attributes
         cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CONTINUE_AS_NEW_ATTRIBUTES
+        name = attributes.workflow_type.name
+        _check_length(shadow, cause, "WorkflowType", name, "ContinueAsNewWorkflowExecutionCommand")
         _check_retry(attributes.retry_policy, cause)
         queue = f'name:"{attributes.task_queue.name}" kind:TASK_QUEUE_KIND_NORMAL'
         place = f". WorkflowType={attributes.workflow_type.name} TaskQueue={queue}"
@@ -192,22 +221,18 @@ def _check_schedule_activity(shadow: _Shadow, command: Command) -> None:
         raise BadCommand(cause, error.message) from None
     activity_id = attributes.activity_id
     _require(
-        len(attributes.input.SerializeToString()) <= shadow.limits.blob_error,
-        cause,
-        f"ScheduleActivityTaskCommandAttributes.Input exceeds size limit. ActivityId={activity_id}",
-    )
-    _require(
         activity_id not in shadow.activities,
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID,
         f"{_NO_STATE_FOR}add-activitytask-scheduled-event, ActivityID: {activity_id}",
     )
+    _check_pending(
+        len(shadow.ex.activities) + shadow.new_activities,
+        shadow.limits.pending_activities,
+        "activities",
+        _Cause.WORKFLOW_TASK_FAILED_CAUSE_PENDING_ACTIVITIES_LIMIT_EXCEEDED,
+    )
     shadow.activities.add(activity_id)
     shadow.new_activities += 1
-    _require(
-        len(shadow.ex.activities) + shadow.new_activities <= shadow.limits.pending,
-        _Cause.WORKFLOW_TASK_FAILED_CAUSE_PENDING_ACTIVITIES_LIMIT_EXCEEDED,
-        f"the number of pending activities would exceed the limit of {shadow.limits.pending}",
-    )
 
 
 def _check_cancel_activity(shadow: _Shadow, command: Command) -> None:
@@ -229,6 +254,7 @@ def _check_start_timer(shadow: _Shadow, command: Command) -> None:
     attributes = command.start_timer_command_attributes
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_TIMER_ATTRIBUTES
     _require(attributes.timer_id, cause, "TimerId is not set on StartTimerCommand.")
+    _check_length(shadow, cause, "TimerId", attributes.timer_id, "StartTimerCommand")
     _require(
         from_duration(attributes.start_to_fire_timeout) >= 0,
         cause,
@@ -237,7 +263,7 @@ def _check_start_timer(shadow: _Shadow, command: Command) -> None:
     _require(
         attributes.timer_id not in shadow.timers,
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_START_TIMER_DUPLICATE_ID,
-        f"TimerId {attributes.timer_id} is already pending.",
+        f"{_NO_STATE_FOR}add-timer-started-event, TimerID: {attributes.timer_id}",
     )
     shadow.timers.add(attributes.timer_id)
 
@@ -246,21 +272,21 @@ def _check_cancel_timer(shadow: _Shadow, command: Command) -> None:
     timer_id = command.cancel_timer_command_attributes.timer_id
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_TIMER_ATTRIBUTES
     _require(timer_id, cause, "TimerId is not set on CancelTimerCommand.")
+    _check_length(shadow, cause, "TimerId", timer_id, "CancelTimerCommand")
     _require(
         timer_id in shadow.timers or timer_id in shadow.buffered_timers,
         cause,
-        f"TIMER_ID_UNKNOWN: TimerId {timer_id} is not pending.",
+        f"{_NO_STATE_FOR}add-timer-canceled-event, TimerID: {timer_id}",
     )
     shadow.timers.discard(timer_id)
     shadow.buffered_timers.discard(timer_id)
 
 
 def _check_marker(shadow: _Shadow, command: Command) -> None:
-    _require(
-        command.record_marker_command_attributes.marker_name,
-        _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_RECORD_MARKER_ATTRIBUTES,
-        "MarkerName is not set on RecordMarkerCommand.",
-    )
+    name = command.record_marker_command_attributes.marker_name
+    cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_RECORD_MARKER_ATTRIBUTES
+    _require(name, cause, "MarkerName is not set on RecordMarkerCommand.")
+    _check_length(shadow, cause, "MarkerName", name, "RecordMarkerCommand")
 
 
 def _check_search_attributes(shadow: _Shadow, command: Command) -> None:
@@ -317,11 +343,10 @@ def _check_child(shadow: _Shadow, command: Command) -> None:
     _require(
         attributes.workflow_type.name, cause, "WorkflowType is not set on StartChildWorkflowExecutionCommand."
     )
-    _require(
-        len(attributes.workflow_id.encode()) <= shadow.limits.id_length,
-        cause,
-        "WorkflowId length exceeds limit.",
-    )
+    namespace = attributes.namespace or shadow.ex.namespace
+    rest = f" WorkflowType={attributes.workflow_type.name} Namespace={namespace}"
+    which = "StartChildWorkflowExecutionCommand"
+    _check_length(shadow, cause, "WorkflowId", attributes.workflow_id, which, rest)
     _check_retry(attributes.retry_policy, cause)
     try:
         cron.check(attributes.cron_schedule)
@@ -342,12 +367,13 @@ def _check_child(shadow: _Shadow, command: Command) -> None:
         shadow, attributes.search_attributes, "StartChildWorkflowCommand", place, attributes.namespace
     )
     _check_attributes_size(shadow, attributes.search_attributes)
-    shadow.children += 1
-    _require(
-        shadow.children <= shadow.limits.pending,
+    _check_pending(
+        shadow.children,
+        shadow.limits.pending_children,
+        "child workflow executions",
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_PENDING_CHILD_WORKFLOWS_LIMIT_EXCEEDED,
-        f"the number of pending child workflows would exceed the limit of {shadow.limits.pending}",
     )
+    shadow.children += 1
     shadow.child_ids.add(attributes.workflow_id)
 
 
@@ -362,12 +388,13 @@ def _check_signal_external(shadow: _Shadow, command: Command) -> None:
     _require(
         attributes.signal_name, cause, "SignalName is not set on SignalExternalWorkflowExecutionCommand."
     )
-    shadow.signals += 1
-    _require(
-        len(shadow.ex.signals_out) + shadow.signals <= shadow.limits.pending,
+    _check_pending(
+        len(shadow.ex.signals_out) + shadow.signals,
+        shadow.limits.pending_signals,
+        "signals to external workflows",
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_PENDING_SIGNALS_LIMIT_EXCEEDED,
-        f"the number of pending external signals would exceed the limit of {shadow.limits.pending}",
     )
+    shadow.signals += 1
 
 
 def _check_cancel_external(shadow: _Shadow, command: Command) -> None:
@@ -383,12 +410,13 @@ def _check_cancel_external(shadow: _Shadow, command: Command) -> None:
         cause,
         "Start and RequestCancel for child workflow is not allowed in same workflow task.",
     )
-    shadow.cancels += 1
-    _require(
-        len(shadow.ex.cancels_out) + shadow.cancels <= shadow.limits.pending,
+    _check_pending(
+        len(shadow.ex.cancels_out) + shadow.cancels,
+        shadow.limits.pending_cancels,
+        "requests to cancel external workflows",
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_PENDING_REQUEST_CANCEL_LIMIT_EXCEEDED,
-        f"the number of pending external cancel requests would exceed the limit of {shadow.limits.pending}",
     )
+    shadow.cancels += 1
 
 
 def _check_message(shadow: _Shadow, command: Command) -> None:

@@ -85,9 +85,9 @@ def _end_run(turn: Turn, bad: BadCommand) -> Outcome:
     assert task is not None
     name = WorkflowTaskFailedCause.Name(bad.cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
     reason = f"{''.join(part.capitalize() for part in name.split('_'))}: {bad.message}"
+    updates.fail_sent(turn.ex)
     fail_task(turn, bad.cause, server(reason), task.identity, reschedule=False)
     terminate_run(turn, reason, None, "history-service")
-    updates.abort(turn.ex)
     return Outcome(error=invalid(reason))
 
 

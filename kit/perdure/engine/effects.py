@@ -21,6 +21,7 @@ from temporalio.api.history.v1 import (
 from temporalio.api.sdk.v1 import UserMetadata
 
 from perdure.engine import externals, starting
+from perdure.engine.bounds import too_many_signals
 from perdure.engine.closing import replace_run, terminate_run
 from perdure.engine.inheritance import HasVersion, inherit_as_child, inherit_in_chain
 from perdure.engine.matching import QueueKey
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 _NO_TARGET_OF_SIGNAL = SignalExternalWorkflowExecutionFailedCause.Value(
     "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"
+)
+_TOO_MANY_SIGNALS = SignalExternalWorkflowExecutionFailedCause.Value(
+    "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_SIGNAL_COUNT_LIMIT_EXCEEDED"
 )
 _NO_TARGET_OF_CANCEL = CancelExternalWorkflowExecutionFailedCause.Value(
     "CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"
@@ -169,6 +173,9 @@ class Effects:
         run = self._target(sender, namespace, attributes.workflow_execution, attributes.child_workflow_only)
         if run is None:
             externals.signal_outcome(back, initiated_id, _NO_TARGET_OF_SIGNAL)
+            return [back]
+        if too_many_signals(run.ex, self._engine.limits):
+            externals.signal_outcome(back, initiated_id, _TOO_MANY_SIGNALS)
             return [back]
         turn = self._engine.turn(run)
         externals.signal(

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from functools import partial
 
-from perdure.engine import deadlines, time_skipping
+from perdure.engine import bounds, deadlines, time_skipping
 from perdure.engine.activities import lose_attempt
 from perdure.engine.alarms import Alarms
 from perdure.engine.attribute_registry import AttributeRegistry
 from perdure.engine.batches import Batches
 from perdure.engine.clock import Clock, Ids, SystemClock
+from perdure.engine.closing import enforce
 from perdure.engine.definitions import Definitions
 from perdure.engine.effects import Effects
 from perdure.engine.journal import Journal
@@ -178,6 +179,8 @@ class Engine:
         offers: list[tuple[Execution, Effect]] = []
         while waiting:
             turn = waiting.popleft()
+            enforce(turn)
+            self._warn(turn)
             done.append(turn)
             records += turn.records
             for effect in turn.effects:
@@ -197,6 +200,11 @@ class Engine:
         for ex, effect in offers:
             self._offer(ex, effect)
         return ticket
+
+    @staticmethod
+    def _warn(turn: Turn) -> None:
+        for warning in bounds.warnings(turn):
+            log.warning("%s Workflow %s, run %s", warning, turn.ex.workflow_id, turn.ex.run_id)
 
     def _skip_time(self, turns: list[Turn]) -> list[Turn]:
         """Runs that these turns left idle jump ahead, if they may."""

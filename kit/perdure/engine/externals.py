@@ -28,6 +28,9 @@ from temporalio.api.history.v1 import (
     WorkflowExecutionSignaledEventAttributes,
 )
 
+from perdure.engine.bounds import too_many_signals
+from perdure.engine.errors import invalid
+from perdure.engine.limits import Limits
 from perdure.engine.state import Child, Execution
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import deliver
@@ -40,6 +43,12 @@ def signal(
     if attributes.request_id and attributes.request_id in turn.ex.signal_requests:
         return
     deliver(turn, turn.event(attributes, links=links))
+
+
+def check_signals(ex: Execution, limits: Limits) -> None:
+    """Raises INVALID_ARGUMENT when the run has had all the signals that it may have."""
+    if too_many_signals(ex, limits):
+        raise invalid("exceeded workflow execution limit for signal events")
 
 
 def request_cancel(

@@ -128,7 +128,7 @@ def _task_started(ex: Execution, event: HistoryEvent) -> None:
     ex.task.started_time = from_timestamp(event.event_time)
     ex.task.identity = attributes.identity
     ex.task.request_id = attributes.request_id
-    ex.task.suggest_continue_as_new = attributes.suggest_continue_as_new
+    ex.task.suggest_reasons = tuple(attributes.suggest_continue_as_new_reasons)
     ex.task.target_changed = attributes.target_worker_deployment_version_changed
     if ex.task.target_changed and ex.versioning.notified is None:
         ex.versioning.notified = Target(

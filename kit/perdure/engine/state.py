@@ -18,7 +18,7 @@ from temporalio.api.common.v1 import (
     SearchAttributes,
     TimeSkippingConfig,
 )
-from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.enums.v1 import SuggestContinueAsNewReason, WorkflowExecutionStatus
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
     ActivityTaskScheduledEventAttributes,
@@ -60,7 +60,7 @@ class WorkflowTask:
     started_time: int = 0
     identity: str = ""
     request_id: str = ""
-    suggest_continue_as_new: bool = False
+    suggest_reasons: tuple[SuggestContinueAsNewReason.ValueType, ...] = ()  # to continue as new
     target_changed: bool = (
         False  # the version that its queue's routing leads to is another one than the run is pinned to
     )
@@ -248,6 +248,7 @@ class Execution:
     task: WorkflowTask | None = None
     task_attempt: int = 1  # of the next workflow task
     task_owed: bool = False  # the last one failed or timed out, and no event says yet that there is another
+    task_problems: int = 0  # attempts in a row that came to nothing
     task_failures: int = 0  # failed since the last completed one; timeouts count from the second attempt on
     previous_started_id: int = 0  # started id of the last completed workflow task
     previous_completed_id: int = 0
@@ -312,6 +313,11 @@ class Execution:
     @property
     def versioning_override(self) -> VersioningOverride | None:
         return self.versioning.override
+
+    @property
+    def attempt(self) -> int:
+        """Of the pending workflow task, or the next one."""
+        return self.task.attempt if self.task is not None else self.task_attempt
 
     @property
     def next_event_id(self) -> int:

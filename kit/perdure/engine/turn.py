@@ -115,7 +115,12 @@ class Turn:
         default_factory=dict
     )  # of the namespace's custom search attributes
     namespace_id: Callable[[str], str] = lambda name: ""  # the id of a namespace, by its name
+    size_before: int = 0
+    count_before: int = 0
     commanding: bool = False  # while a completion's commands are carried out, what the workflow must hear of comes after them
+
+    def __post_init__(self) -> None:
+        self.size_before, self.count_before = self.ex.history_size, len(self.ex.events)
 
     def event(
         self,

@@ -19,6 +19,8 @@ from temporalio.api.history.v1 import (
 )
 from temporalio.api.taskqueue.v1 import TaskQueue
 
+from perdure.engine import problems
+from perdure.engine.bounds import advice, buffer_is_full
 from perdure.engine.protos import SECOND, attributes_of, duration
 from perdure.engine.state import RUNNING, Execution, UpdateStage, WorkflowTask
 from perdure.engine.turn import OfferTask, Turn
@@ -119,8 +121,7 @@ def deliver(turn: Turn, *events: Message | HistoryEvent) -> None:
     if turn.commanding or (ex.task is not None and ex.task.started):
         for event in made:
             turn.buffer(event)
-        if not turn.commanding and len(ex.buffer) > turn.limits.buffered_events:
-            fail_task(turn, WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND)
+        _relieve(turn)
         return
     waiting = ex.first_task_time > 0 and ex.task is None
     _make_ordinary(turn)
@@ -137,9 +138,17 @@ def note(turn: Turn, attributes: Message | HistoryEvent) -> None:
     event = attributes if isinstance(attributes, HistoryEvent) else turn.event(attributes)
     if ex.task is not None and ex.task.started:
         turn.buffer(event)
+        _relieve(turn)
         return
     _make_ordinary(turn)
     turn.append(event)
+
+
+def _relieve(turn: Turn) -> None:
+    """More waits for the end of the started task than may: the task is failed."""
+    if not turn.commanding and buffer_is_full(turn.ex, turn.limits):
+        cause = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND
+        fail_task(turn, cause, identity="history-service")
 
 
 def start_task(turn: Turn, identity: str, request_id: str, *, target_changed: bool = False) -> WorkflowTask:
@@ -153,17 +162,12 @@ def start_task(turn: Turn, identity: str, request_id: str, *, target_changed: bo
         turn.add(_scheduled(ex, task.sticky, task.timeout, 1))
         assert ex.task is not None
         task = ex.task
-    limits = turn.limits
-    suggest = (
-        ex.history_size > limits.history_size_suggest
-        or ex.next_event_id > limits.history_count_suggest
-        or len(ex.updates) >= limits.updates_total * 9 // 10
-    )
+    reasons = advice(ex, turn.limits)
     if task.virtual:
         task.started_id = task.scheduled_id + 1
         task.started_time = turn.now
         task.identity, task.request_id = identity, request_id
-        task.suggest_continue_as_new, task.history_size = suggest, ex.history_size
+        task.suggest_reasons, task.history_size = reasons, ex.history_size
         task.target_changed = target_changed
     else:
         turn.add(
@@ -171,7 +175,8 @@ def start_task(turn: Turn, identity: str, request_id: str, *, target_changed: bo
                 scheduled_event_id=task.scheduled_id,
                 identity=identity,
                 request_id=request_id,
-                suggest_continue_as_new=suggest,
+                suggest_continue_as_new=bool(reasons),
+                suggest_continue_as_new_reasons=reasons,
                 target_worker_deployment_version_changed=target_changed,
                 history_size_bytes=ex.history_size,
             )
@@ -192,7 +197,8 @@ def virtual_events(turn: Turn, task: WorkflowTask) -> list[HistoryEvent]:
             scheduled_event_id=task.scheduled_id,
             identity=task.identity,
             request_id=task.request_id,
-            suggest_continue_as_new=task.suggest_continue_as_new,
+            suggest_continue_as_new=bool(task.suggest_reasons),
+            suggest_continue_as_new_reasons=task.suggest_reasons,
             target_worker_deployment_version_changed=task.target_changed,
             history_size_bytes=task.history_size,
         ),
@@ -222,6 +228,7 @@ def complete_task(turn: Turn, attributes: WorkflowTaskCompletedEventAttributes) 
     materialise(turn, task)
     attributes.scheduled_event_id = task.scheduled_id
     attributes.started_event_id = task.started_id
+    problems.solved(turn)
     return turn.add(attributes).event_id
 
 
@@ -266,9 +273,10 @@ def lose_task(turn: Turn) -> None:
     """
     task = turn.ex.task
     assert task is not None
-    attempt, failures = task.attempt, turn.ex.task_failures
+    attempt, failures, task_problems = task.attempt, turn.ex.task_failures, turn.ex.task_problems
+    turn.ex.task_problems = -1
     _end_attempt(turn, task, _timed_out(task), reschedule=False)
-    turn.ex.task_failures = failures
+    turn.ex.task_failures, turn.ex.task_problems = failures, task_problems
     if turn.ex.task_attempt > 1:  # not so after events that came meanwhile: they make it a first one again
         turn.ex.task_attempt = attempt
     schedule_task(turn)
@@ -287,6 +295,7 @@ def _end_attempt(turn: Turn, task: WorkflowTask, attributes: Message, reschedule
     for update in ex.updates.values():
         if update.stage is UpdateStage.SENT:
             update.stage = UpdateStage.ADMITTED
+    counts = not ex.sticky_queue
     if task.virtual and not task.speculative:
         ex.task = None
         ex.sticky_queue = ""
@@ -295,6 +304,8 @@ def _end_attempt(turn: Turn, task: WorkflowTask, attributes: Message, reschedule
     else:
         materialise(turn, task)
         turn.add(attributes)
+    if counts:
+        problems.failed(turn)
     if flush_buffer(turn):
         ex.task_attempt = 1
     if reschedule:

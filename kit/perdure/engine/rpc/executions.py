@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.errordetails.v1 import ResourceExhaustedFailure
 from temporalio.api.history.v1 import (
     WorkflowExecutionCancelRequestedEventAttributes,
     WorkflowExecutionSignaledEventAttributes,
@@ -24,7 +23,6 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine import externals
 from perdure.engine.closing import terminate_run
-from perdure.engine.errors import Code, ServiceError
 from perdure.engine.rpc import links
 from perdure.engine.rpc.common import Handlers, check_chain, find_open_run, find_run
 from perdure.engine.updates import check_not_closing
@@ -40,12 +38,7 @@ async def signal_workflow_execution(
     engine: Engine, request: SignalWorkflowExecutionRequest, metadata: Mapping[str, str]
 ) -> SignalWorkflowExecutionResponse:
     run = await find_open_run(engine, request.namespace, request.workflow_execution)
-    if run.ex.signal_count >= engine.limits.signals:
-        raise ServiceError(
-            Code.RESOURCE_EXHAUSTED,
-            f"exceeded workflow execution limit for signal events ({engine.limits.signals})",
-            ResourceExhaustedFailure(),
-        )
+    externals.check_signals(run.ex, engine.limits)
     check_not_closing(run.ex)
     turn = engine.turn(run)
     externals.signal(

@@ -91,7 +91,7 @@ def _rejection(run: Run, condition: int) -> QueryRejected | None:
 
 def _check_ready(engine: Engine, run: Run) -> None:
     ex = run.ex
-    if ex.open and ex.task_failures >= 3:
+    if ex.open and ex.attempt >= engine.limits.not_ready:
         raise ServiceError(
             Code.FAILED_PRECONDITION,
             "Unable to query workflow due to Workflow Task in failed state.",

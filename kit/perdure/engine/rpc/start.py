@@ -279,6 +279,7 @@ async def signal_with_start_workflow_execution(
         plain.workflow_id_conflict_policy = _Conflict.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
     start = await decide_start(engine, plain)
     if start.run is not None and start.run.ex.open:
+        externals.check_signals(start.run.ex, engine.limits)
         turn = engine.turn(start.run)
         start.run.ex.first_task_time = 0  # a start delay ends here
         externals.signal(turn, signal, request.links)

@@ -77,7 +77,7 @@ def admit_to(engine: Engine, run: Run, request: Request) -> tuple[Update, int]:
     """Admits an update to a run, or finds the one of that id. Refuses while the run is paused, or its workflow task keeps failing."""
     if run.ex.paused is not None and run.ex.open:
         raise ServiceError(Code.FAILED_PRECONDITION, "Workflow is paused. Cannot update the workflow.")
-    if request.meta.update_id not in run.ex.updates and run.ex.task_failures >= 3:
+    if run.ex.open and run.ex.attempt >= engine.limits.not_ready:
         raise ServiceError(
             Code.FAILED_PRECONDITION,
             "Unable to perform workflow execution update due to Workflow Task in failed state.",
