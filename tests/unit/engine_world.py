@@ -15,19 +15,26 @@ from engine_driver import QUEUE, Driver, application_failure, name, payload, sch
 from google.protobuf.any_pb2 import Any as Packed
 from history_rules import CLOSING, COMMANDS, pending, problems
 from temporalio.api.command.v1 import Command
-from temporalio.api.common.v1 import RetryPolicy, WorkflowExecution
+from temporalio.api.common.v1 import RetryPolicy, TimeSkippingConfig, WorkflowExecution
 from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, UpdateWorkflowExecutionLifecycleStage
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.protocol.v1 import Message
 from temporalio.api.update.v1 import Acceptance, Outcome, Rejection, Request, Response
 from temporalio.api.workflowservice.v1 import (
+    DescribeWorkflowExecutionRequest,
+    PauseActivityRequest,
+    PauseWorkflowExecutionRequest,
     PollActivityTaskQueueResponse,
     PollWorkflowTaskQueueResponse,
     RecordActivityTaskHeartbeatRequest,
     RequestCancelWorkflowExecutionRequest,
+    ResetActivityRequest,
+    ResetWorkflowExecutionRequest,
     RespondActivityTaskCanceledRequest,
     RespondWorkflowTaskFailedRequest,
     TerminateWorkflowExecutionRequest,
+    UnpauseActivityRequest,
+    UnpauseWorkflowExecutionRequest,
     UpdateWorkflowExecutionRequest,
 )
 
@@ -37,12 +44,17 @@ from perdure.engine.protos import SECOND, duration
 from perdure.engine.records import RunRecords
 from perdure.engine.recovery import recover
 from perdure.engine.runs import Run
-from perdure.engine.state import Execution, UpdateStage
+from perdure.engine.state import RUNNING, Execution, UpdateStage
 
 STICKY = "sticky"
 IDS = ("w0", "w1")
 _ACCEPTED = UpdateWorkflowExecutionLifecycleStage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED
-_QUIET = {"WorkflowExecutionOptionsUpdated", "WorkflowExecutionTimeSkippingTransitioned"}
+_REFUSALS = (Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.RESOURCE_EXHAUSTED, Code.FAILED_PRECONDITION)
+_QUIET = {
+    "WorkflowExecutionOptionsUpdated",
+    "WorkflowExecutionTimeSkippingTransitioned",
+    "WorkflowExecutionPaused",
+}
 
 Read = Callable[[Driver], Awaitable[list[RunRecords]]]
 
@@ -74,6 +86,7 @@ class World:
             str, dict[int, list[tuple[Any, ...]]]
         ] = {}  # run -> started event -> what the code did
         self.count = 0
+        self.resets = 0
         driver.clock.hold()
 
     # --- clients
@@ -87,6 +100,7 @@ class World:
                 {"workflow_run_timeout": duration(600 * SECOND)},
                 {"workflow_execution_timeout": duration(2000 * SECOND), "retry_policy": policy},
                 {"workflow_start_delay": duration(20 * SECOND)},
+                {"time_skipping_config": TimeSkippingConfig(enabled=True, max_session_skip_count=3)},
             )
         )
         try:
@@ -122,6 +136,71 @@ class World:
         call = asyncio.create_task(self.driver.call("UpdateWorkflowExecution", request))
         self.updates[update_id] = (workflow_id, call)
         await self._breathe()
+
+    # --- operators
+
+    async def pause(self, rng: Random) -> None:
+        """Pauses a run, or lets it go on."""
+        workflow_id = self._any_id(rng)
+        if rng.random() < 0.4:
+            request = PauseWorkflowExecutionRequest(namespace="default", workflow_id=workflow_id)
+            await self._refused(self.driver.call("PauseWorkflowExecution", request))
+        else:
+            back = UnpauseWorkflowExecutionRequest(namespace="default", workflow_id=workflow_id)
+            await self._refused(self.driver.call("UnpauseWorkflowExecution", back))
+
+    async def reset(self, rng: Random) -> None:
+        """Goes back to the end of some workflow task."""
+        runs = [run for run in await self.read(self.driver) if run.started.workflow_id in IDS]
+        if not runs:
+            return
+        records = rng.choice(runs)
+        points = [event.event_id for event in records.events if name(event) == "WorkflowTaskCompleted"]
+        if not points:
+            return
+        base, point = records.started.run_id, rng.choice(points)
+        request = ResetWorkflowExecutionRequest(
+            namespace="default",
+            workflow_execution=WorkflowExecution(workflow_id=records.started.workflow_id, run_id=base),
+            workflow_task_finish_event_id=point,
+            request_id=self._new("reset"),
+        )
+        try:
+            response = await self.driver.call("ResetWorkflowExecution", request)
+        except ServiceError as error:
+            assert error.code in (Code.NOT_FOUND, Code.INVALID_ARGUMENT), error
+            return
+        self.resets += 1
+        self.scripts[response.run_id] = {
+            started: script for started, script in self.scripts.get(base, {}).items() if started < point - 1
+        }
+
+    async def operate_activity(self, rng: Random) -> None:
+        pending = [(run.ex, a) for run in self._open() for a in run.ex.activities.values()]
+        if not pending:
+            return
+        ex, activity = rng.choice(pending)
+        method, kind = rng.choice(
+            (
+                ("PauseActivity", PauseActivityRequest),
+                ("UnpauseActivity", UnpauseActivityRequest),
+                ("UnpauseActivity", UnpauseActivityRequest),
+                ("ResetActivity", ResetActivityRequest),
+            )
+        )
+        request = kind(namespace="default", id=activity.id)
+        request.execution.workflow_id, request.execution.run_id = ex.workflow_id, ex.run_id
+        await self._refused(self.driver.call(method, request))
+
+    async def look(self, rng: Random) -> None:
+        """Reading changes nothing."""
+        before = await self._lengths()
+        workflow_id = self._any_id(rng)
+        request = DescribeWorkflowExecutionRequest(namespace="default")
+        request.execution.workflow_id = workflow_id
+        if not await self._refused(self.driver.call("DescribeWorkflowExecution", request)):
+            await self.driver.history(workflow_id)
+        assert await self._lengths() == before
 
     # --- workers
 
@@ -328,20 +407,25 @@ class World:
 
     def _offered(self, queue: str) -> bool:
         return any(
-            run.ex.task is not None and not run.ex.task.started and run.ex.task.queue == queue
+            run.ex.status == RUNNING
+            and run.ex.task is not None
+            and not run.ex.task.started
+            and run.ex.task.queue == queue
             for run in self._open()
         )
 
     def _due(self, ex: Execution) -> bool:
-        now = self.driver.clock.now()
-        return any(not a.started and a.due_time <= now for a in ex.activities.values())
+        now = self.driver.clock.now() + ex.skipped
+        return ex.status == RUNNING and any(
+            not a.started and a.due_time <= now and a.paused is None for a in ex.activities.values()
+        )
 
     async def _refused(self, call: Awaitable[Any]) -> bool:
         """Whether the engine refused: only ever for what may be refused."""
         try:
             await call
         except ServiceError as error:
-            assert error.code in (Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.RESOURCE_EXHAUSTED), error
+            assert error.code in _REFUSALS, error
             return True
         return False
 
@@ -401,7 +485,7 @@ class World:
         assert due is None or due > self.driver.clock.now() + ex.skipped, (
             "something was due, and did not happen"
         )
-        if ex.task is not None or ex.first_task_time:
+        if ex.task is not None or ex.first_task_time or ex.status != RUNNING:
             return
         assert not ex.buffer, "something waits for the end of a task that is not there"
         unheard = [name(event) for event in ex.events[ex.previous_completed_id :]]
@@ -419,7 +503,9 @@ class World:
                     signals.setdefault(signaled.signal_name, []).append(records.started.workflow_id)
                 updates.add(event.workflow_execution_update_accepted_event_attributes.protocol_instance_id)
         for signal, workflow_id in self.signals.items():
-            assert signals.get(signal) == [workflow_id], f"{signal} was acknowledged: {signals.get(signal)}"
+            found = signals.get(signal, [])
+            assert set(found) == {workflow_id}, f"{signal} was acknowledged: {found}"
+            assert len(found) == 1 or self.resets, f"{signal} came {len(found)} times"
         assert set(self.accepted) <= updates, "an accepted update is gone"
 
     def _check_chains(self, kept: dict[str, RunRecords]) -> None:
@@ -463,6 +549,8 @@ def what_is_kept(ex: Execution) -> dict[str, Any]:
         "requests": (ex.cancel_requested, set(ex.signal_requests), ex.start_request_id),
         "shown": (ex.memo, ex.search_attributes, ex.version),
         "time": ex.skipping,
+        "paused": (ex.paused, ex.paused_time, [a.paused for a in ex.activities.values()]),
+        "reset": (ex.reset_of, ex.reset_run_id),
     }
 
 
@@ -650,6 +738,10 @@ STEPS: dict[str, int] = {  # a step's method, and how often it is taken
     "take_attempt": 12,
     "end_attempt": 12,
     "beat": 2,
+    "pause": 2,
+    "reset": 1,
+    "operate_activity": 3,
+    "look": 1,
     "pass_time": 8,
     "crash": 2,
 }

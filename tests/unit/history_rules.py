@@ -10,9 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine_driver import name
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.protos import attributes_of
+
+_PAUSED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_PAUSE_REQUESTED_BEFORE_TASK_STARTED
 
 COMMANDS = {  # events that a command makes
     "ActivityTaskScheduled",
@@ -76,7 +79,12 @@ _STARTS = {  # events that say that something is under way -> its beginning, and
     "ActivityTaskStarted": ("ActivityTaskScheduled", "scheduled_event_id"),
     "ChildWorkflowExecutionStarted": ("StartChildWorkflowExecutionInitiated", "initiated_event_id"),
 }
-_IGNORABLE = {"WorkflowExecutionOptionsUpdated", "WorkflowExecutionTimeSkippingTransitioned"}
+_IGNORABLE = {
+    "WorkflowExecutionOptionsUpdated",
+    "WorkflowExecutionTimeSkippingTransitioned",
+    "WorkflowExecutionPaused",
+    "WorkflowExecutionUnpaused",
+}
 
 
 @dataclass
@@ -144,9 +152,12 @@ def _task(reading: _Reading, what: str, event: HistoryEvent) -> Iterator[str]:
                 yield "no such workflow task is started"
             reading.task = ""
         case "WorkflowTaskFailed":
-            started = event.workflow_task_failed_event_attributes.started_event_id
-            if reading.task != "started" or started != reading.task_id:
-                yield "no such workflow task is started"
+            attributes = event.workflow_task_failed_event_attributes
+            wanted, state = attributes.started_event_id, "started"
+            if attributes.cause == _PAUSED:  # before anyone took the task
+                wanted, state = attributes.scheduled_event_id, "scheduled"
+            if reading.task != state or wanted != reading.task_id:
+                yield f"no such workflow task is {state}"
             reading.task = ""
         case "WorkflowTaskTimedOut":
             attributes = event.workflow_task_timed_out_event_attributes

@@ -21,7 +21,7 @@ from perdure.engine.records import (
     Heartbeat,
     Record,
 )
-from perdure.engine.state import Execution
+from perdure.engine.state import RUNNING, Execution
 from perdure.engine.time_skipping import end_fast_forward, pending_fast_forward
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import deliver, leave_sticky_queue, schedule_task, time_out_task
@@ -100,8 +100,8 @@ def _touched(record: Record) -> int | None:
 
 def _task_deadline(ex: Execution) -> int | None:
     task = ex.task
-    if task is None:
-        return ex.first_task_time or None
+    if task is None:  # a paused run's first task waits for its resumption
+        return (ex.first_task_time or None) if ex.status == RUNNING else None
     if task.started:
         return task.started_time + task.timeout
     if task.sticky and ex.sticky_timeout:

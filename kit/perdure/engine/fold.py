@@ -291,6 +291,7 @@ def _signaled(ex: Execution, event: HistoryEvent) -> None:
 @_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
 def _cancel_requested(ex: Execution, event: HistoryEvent) -> None:
     ex.cancel_requested = True
+    ex.first_task_time = 0  # a run that waits for its first task hears of it at once, or when it is resumed
 
 
 @_on(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED)

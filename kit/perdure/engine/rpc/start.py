@@ -40,7 +40,7 @@ from perdure.engine.protos import from_duration
 from perdure.engine.rpc import links, updating, workflow_worker
 from perdure.engine.rpc.common import Handlers
 from perdure.engine.runs import FAILED, Run
-from perdure.engine.state import Execution, UpdateStage
+from perdure.engine.state import RUNNING, Execution, UpdateStage
 from perdure.engine.turn import Turn
 from perdure.engine.updates import ABORTED, admit
 from perdure.engine.versions import Version, current_form, override_version, version_of_worker
@@ -281,7 +281,8 @@ async def signal_with_start_workflow_execution(
     if start.run is not None and start.run.ex.open:
         externals.check_signals(start.run.ex, engine.limits)
         turn = engine.turn(start.run)
-        start.run.ex.first_task_time = 0  # a start delay ends here
+        if start.run.ex.status == RUNNING:
+            start.run.ex.first_task_time = 0  # a start delay ends here
         externals.signal(turn, signal, request.links)
         ex, ticket = start.run.ex, engine.commit(*start.turns, turn)
     else:
