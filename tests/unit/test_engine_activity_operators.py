@@ -18,6 +18,7 @@ from temporalio.api.workflowservice.v1 import (
     PauseActivityRequest,
     RecordActivityTaskHeartbeatRequest,
     ResetActivityRequest,
+    RespondActivityTaskFailedByIdRequest,
     UnpauseActivityRequest,
     UpdateActivityOptionsRequest,
 )
@@ -200,6 +201,23 @@ async def test_a_running_attempt_hears_of_a_reset_and_a_later_one_loses_its_toke
     with pytest.raises(ServiceError) as gone:
         await heartbeat(d, second.task_token)
     assert gone.value.code == Code.NOT_FOUND
+
+
+@in_engine
+async def test_the_end_of_an_attempt_bears_the_number_that_it_began_with(d: Driver) -> None:
+    run_id = await d.start()
+    await d.step(schedule_activity())
+    await d.fail_activity(await d.activity_task())
+    await d.activity_task()
+    await reset(d)
+    request = RespondActivityTaskFailedByIdRequest(namespace="default", workflow_id="w", activity_id="1")
+    await d.call("RespondActivityTaskFailedById", request)
+    assert (await d.activity_task()).attempt == 2
+    await assert_recoverable(d)
+    records = await d.journal.read_run(run_id)
+    assert records is not None
+    assert [start.attempt for start in records.attempt_starts] == [1, 2, 2]
+    assert [end.attempt for end in records.attempt_ends] == [1, 2]
 
 
 @in_engine

@@ -245,7 +245,7 @@ def _end_attempt(
     end = AttemptEnded(
         turn.ex.run_id,
         activity.scheduled_id,
-        activity.attempt,
+        activity.started_as if activity.started else activity.attempt,
         turn.now,
         outcome,
         failure,

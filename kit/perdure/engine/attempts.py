@@ -51,7 +51,7 @@ def note(activity: Activity, step: ActivityStep) -> None:
 
 
 def _started(activity: Activity, start: AttemptStarted) -> None:
-    activity.attempt = start.attempt
+    activity.attempt = activity.started_as = start.attempt
     activity.due_time = start.scheduled_time
     activity.started_time = activity.last_started_time = start.started_time
     activity.first_started_time = activity.first_started_time or start.started_time
@@ -70,7 +70,7 @@ def _ended(activity: Activity, end: AttemptEnded) -> None:
     activity.started_time = 0
     activity.identity = activity.process = ""
     activity.offered = False
-    activity.attempt = end.attempt + 1
+    activity.attempt += 1
     if end.next_attempt_time is not None:
         activity.due_time = end.next_attempt_time
     if activity.standalone:

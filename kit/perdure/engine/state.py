@@ -96,6 +96,7 @@ class Activity:
     original: ActivityTaskScheduledEventAttributes
     attempt: int = 1
     started_time: int = 0  # 0 while the current attempt is not started
+    started_as: int = 0  # the number it began with; a reset may have given it another
     identity: str = ""
     process: str = ""
     heartbeat_time: int = 0

@@ -7,6 +7,7 @@ their failures and back-offs.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.history.v1 import HistoryEvent
@@ -101,14 +102,16 @@ def attempts_frame(records: RunRecords) -> pd.DataFrame:
     import pandas as pd
 
     names = activity_names(records)
-    ends = {(end.scheduled_event_id, end.attempt): end for end in records.attempt_ends}
-    seen: set[tuple[int, int]] = set()
+    ends: defaultdict[tuple[int, int], deque[AttemptEnded]] = defaultdict(
+        deque
+    )  # numbers come again after a reset
+    for end in records.attempt_ends:
+        ends[end.scheduled_event_id, end.attempt].append(end)
     rows = []
     for start in records.attempt_starts:
-        key = (start.scheduled_event_id, start.attempt)
-        seen.add(key)
-        rows.append(_attempt_row(names, start, ends.get(key)))
-    rows += [_attempt_row(names, None, end) for key, end in ends.items() if key not in seen]
+        waiting = ends[start.scheduled_event_id, start.attempt]
+        rows.append(_attempt_row(names, start, waiting.popleft() if waiting else None))
+    rows += [_attempt_row(names, None, end) for left in ends.values() for end in left]
     frame = pd.DataFrame(rows, columns=list(_ATTEMPT_COLUMNS))
     for column in ("due", "started", "ended", "next_due"):
         frame[column] = pd.to_datetime(frame[column].astype("Int64"), unit="ns")
