@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -21,8 +22,9 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import perdure.testing
+from perdure.engine.limits import Limits
 from perdure.frontend.host import EngineHost
-from perdure.testing.server import main
+from perdure.testing.server import _SETTINGS, _limits, main
 
 DAY = timedelta(days=1)
 STARTUP = timedelta(seconds=60)
@@ -192,3 +194,11 @@ def test_a_mistake_in_its_line_is_explained() -> None:
     program = [sys.executable, "-m", "perdure.testing.server", "server", "start-dev", "--nonsense"]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "--nonsense" in done.stderr
+
+
+def test_the_dev_servers_settings_are_our_limits() -> None:
+    assert set(_SETTINGS.values()) <= {field.name for field in fields(Limits)}
+    limits = _limits(
+        ["limit.historyCount.suggestContinueAsNew=50", "frontend.enableUpdateWorkflowExecution=true"]
+    )
+    assert limits == Limits(history_count_suggest=50)

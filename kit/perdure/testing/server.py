@@ -48,6 +48,25 @@ from perdure.testing.project import watched
 
 _FOLDER = "perdure-server-"
 _RETENTION = 3 * 86_400 * SECOND
+_SETTINGS = {  # Temporal's names, in lower case, of what stands in Limits
+    "limit.historycount.suggestcontinueasnew": "history_count_suggest",
+    "limit.historycount.warn": "history_count_warn",
+    "limit.historycount.error": "history_count_error",
+    "limit.historysize.suggestcontinueasnew": "history_size_suggest",
+    "limit.historysize.warn": "history_size_warn",
+    "limit.historysize.error": "history_size_error",
+    "limit.blobsize.warn": "blob_warn",
+    "limit.blobsize.error": "blob_error",
+    "limit.memosize.error": "memo_error",
+    "limit.maxidlength": "id_length",
+    "limit.numpendingactivities.error": "pending_activities",
+    "limit.numpendingchildexecutions.error": "pending_children",
+    "limit.numpendingsignals.error": "pending_signals",
+    "limit.numpendingcancelrequests.error": "pending_cancels",
+    "history.maximumsignalsperexecution": "signals",
+    "history.maxinflightupdates": "updates_in_flight",
+    "history.maxtotalupdates": "updates_total",
+}
 
 
 def server_path() -> str:
@@ -171,8 +190,8 @@ def _limits(values: Sequence[str]) -> Limits:
     limits = DEFAULT
     for value in values:
         key, _, number = value.partition("=")
-        if key.lower() == "limit.historycount.suggestcontinueasnew" and number.isdigit():
-            limits = replace(limits, history_count_suggest=int(number))
+        if (name := _SETTINGS.get(key.lower())) and number.isdigit():
+            limits = replace(limits, **{name: int(number)})
     return limits
 
 
