@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from engine_driver import QUEUE, Driver, in_engine, schedule_activity
 from google.protobuf.wrappers_pb2 import DoubleValue
-from temporalio.api.common.v1 import Priority
+from temporalio.api.common.v1 import Priority, WorkflowExecution
 from temporalio.api.enums.v1 import DescribeTaskQueueMode, RateLimitSource, TaskQueueType
 from temporalio.api.taskqueue.v1 import RateLimit
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     ListTaskQueuePartitionsRequest,
     PollActivityTaskQueueRequest,
+    ShutdownWorkerRequest,
     UpdateTaskQueueConfigRequest,
+    UpdateWorkflowExecutionRequest,
 )
 
 from perdure.engine.backlog import Backlog, Level, Rank
@@ -298,3 +300,43 @@ async def test_a_queue_has_one_partition(d: Driver) -> None:
     request.task_queue.name = QUEUE
     response = await d.call("ListTaskQueuePartitions", request)
     assert [p.key for p in response.activity_task_queue_partitions] == [QUEUE]
+
+
+# --- stickiness
+
+
+@in_engine
+async def test_after_a_workers_shutdown_the_next_task_names_its_queue_and_goes_to_the_normal_one(
+    d: Driver,
+) -> None:
+    await d.start()
+    d.has_polled("sticky")
+    await d.complete(await d.workflow_task(), sticky="sticky")
+    await d.call("ShutdownWorker", ShutdownWorkerRequest(namespace="default", sticky_task_queue="sticky"))
+    await d.signal()
+    task = await d.workflow_task()
+    scheduled = task.history.events[-2].workflow_task_scheduled_event_attributes
+    assert (scheduled.task_queue.name, scheduled.task_queue.normal_name) == ("sticky", QUEUE)
+    assert task.history.events[0].event_id == 1
+
+
+@in_engine
+async def test_a_task_for_an_update_that_nobody_takes_becomes_an_ordinary_one(d: Driver) -> None:
+    await d.start()
+    await d.step()
+    update = UpdateWorkflowExecutionRequest(
+        namespace="default", workflow_execution=WorkflowExecution(workflow_id="w")
+    )
+    update.request.meta.update_id, update.request.input.name = "u", "change"
+    waiting = asyncio.create_task(d.call("UpdateWorkflowExecution", update))
+    begun = d.clock.now()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert d.clock.now() - begun == 5 * SECOND
+    assert [name.removeprefix("WorkflowTask") for name in (await d.names())[4:]] == [
+        "Scheduled",
+        "TimedOut",
+        "Scheduled",
+    ]
+    assert len((await d.workflow_task()).messages) == 1
+    waiting.cancel()

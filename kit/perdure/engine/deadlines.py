@@ -12,6 +12,7 @@ from temporalio.api.history.v1 import TimerFiredEventAttributes
 
 from perdure.engine import activities
 from perdure.engine.closing import time_out_run
+from perdure.engine.limits import DEFAULT
 from perdure.engine.records import (
     ActivityChanged,
     AttemptEnded,
@@ -24,7 +25,7 @@ from perdure.engine.records import (
 from perdure.engine.state import RUNNING, Execution
 from perdure.engine.time_skipping import end_fast_forward, pending_fast_forward
 from perdure.engine.turn import Turn
-from perdure.engine.workflow_tasks import deliver, leave_sticky_queue, schedule_task, time_out_task
+from perdure.engine.workflow_tasks import deliver, leave_queue, schedule_task, time_out_task
 
 _MANY = 64  # pending timers and activities from which on looking at all of them costs
 _SCHEDULED = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
@@ -104,9 +105,10 @@ def _task_deadline(ex: Execution) -> int | None:
         return (ex.first_task_time or None) if ex.status == RUNNING else None
     if task.started:
         return task.started_time + task.timeout
-    if task.sticky and ex.sticky_timeout:
-        return task.scheduled_time + ex.sticky_timeout
-    return None
+    waits = [ex.sticky_timeout] if task.sticky and ex.sticky_timeout else []
+    if task.speculative:  # nothing in the history says that it is there: it must not be lost
+        waits.append(DEFAULT.speculative_schedule_to_start)
+    return task.scheduled_time + min(waits) if waits else None
 
 
 def fire(turn: Turn, new_run_id: Callable[[], str]) -> None:
@@ -131,7 +133,7 @@ def _fire_task(turn: Turn) -> None:
     elif task.started:
         time_out_task(turn)
     else:
-        leave_sticky_queue(turn)
+        leave_queue(turn)
 
 
 def _fire_timers(turn: Turn) -> None:

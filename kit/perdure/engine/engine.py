@@ -354,11 +354,10 @@ class Engine:
         self.adopt_pending()
 
     def leave_sticky_queue(self, name: str) -> None:
-        """A worker gave up its sticky queue."""
+        """A worker gave up its sticky queue: what lies there moves; later tasks find that nobody polls it."""
         self.matching.forget(name)
-        self.runs.leave_sticky_queues({name})
         for run in self.runs.open():
-            if run.ex.sticky_queue == name or (run.ex.task is not None and run.ex.task.queue == name):
+            if run.ex.task is not None and run.ex.task.queue == name:
                 turn = self.turn(run)
                 unstick(turn)
                 self.commit(turn)

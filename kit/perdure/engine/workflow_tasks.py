@@ -312,11 +312,11 @@ def _end_attempt(turn: Turn, task: WorkflowTask, attributes: Message, reschedule
         schedule_task(turn)
 
 
-def leave_sticky_queue(turn: Turn) -> None:
-    """The sticky worker did not take the task in time: it goes to the normal queue, with the same attempt."""
+def leave_queue(turn: Turn) -> None:
+    """No worker took a sticky or speculative task in time: an ordinary one goes to the normal queue, with the same attempt."""
     ex = turn.ex
     task = ex.task
-    assert task is not None and task.sticky and not task.started
+    assert task is not None and not task.started
     scheduled_id = task.scheduled_id
     if task.virtual:
         turn.append(_scheduled_event(turn, task))
