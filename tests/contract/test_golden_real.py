@@ -9,7 +9,6 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,20 +19,23 @@ from golden.record import FOLDER
 from golden.scripts import SCRIPTS
 from golden.stage import perform_here
 
-NOT_YET = set((Path(__file__).parent / "golden_not_yet.txt").read_text().split())
+# where the engine differs on purpose, by the end of the path: docs/conformance.md says why
+_WORKER = "workflowTaskStartedEventAttributes/identity"
+ON_PURPOSE = {
+    "update_rejected_while_a_signal_waits": _WORKER,
+    "update_sent_when_the_run_is_terminated": _WORKER,
+    "update_task_times_out": _WORKER,
+}
 
 
-def _case(name: str) -> Any:
-    return pytest.param(
-        name, marks=pytest.mark.xfail(reason="not yet as the server") if name in NOT_YET else ()
-    )
-
-
-@pytest.mark.parametrize("name", [_case(name) for name in SCRIPTS])
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_the_engine_does_as_the_server_did(name: str) -> None:
     recorded = json.loads((FOLDER / f"{name}.json").read_text())
     played = normal(asyncio.run(asyncio.wait_for(perform_here(SCRIPTS[name]), 20)))
     found = differences(recorded, played)
+    if meant := ON_PURPOSE.get(name):
+        assert any(meant in each for each in found)  # else it need not stand there any more
+        found = [each for each in found if meant not in each]
     assert not found, "\n".join(found)
 
 

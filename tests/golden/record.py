@@ -2,7 +2,8 @@
 
 From the folder `tests`: python -m golden.record --address HOST:PORT [NAME ...]
 
-Look at the differences before you commit them. A dev server is started as tests/contract/conftest.py does it.
+Look at the differences before you commit them. Start a dev server as tests/contract/conftest.py does it, and also with
+`--dynamic-config-value limit.historyCount.suggestContinueAsNew=50`, so that short histories show that advice.
 """
 
 from __future__ import annotations

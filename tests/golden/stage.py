@@ -13,7 +13,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -30,9 +30,11 @@ from temporalio.service import RPCError
 from golden.commands import payloads
 from perdure.engine.engine import Engine
 from perdure.engine.errors import Code, ServiceError
+from perdure.engine.limits import DEFAULT
 from perdure.testing import JumpingClock, MemoryJournal
 
 NAMESPACE = "default"
+_AS_RECORDED = replace(DEFAULT, history_count_suggest=50)
 _WAITS = ("PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollWorkflowExecutionUpdate")
 
 
@@ -49,7 +51,8 @@ class Refused(Exception):
 class Service(Protocol):
     """What scripts are played on."""
 
-    async def send(self, rpc: str, request: Message) -> Any: ...
+    async def send(self, rpc: str, request: Message, *, meanwhile: bool = False) -> Any:
+        """Sends a request. `meanwhile`: the script goes on while this one waits."""
 
     async def pause(self, seconds: float) -> None:
         """Lets that much time pass, and all that is due meanwhile happen."""
@@ -61,7 +64,7 @@ class Server:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def send(self, rpc: str, request: Message) -> Any:
+    async def send(self, rpc: str, request: Message, *, meanwhile: bool = False) -> Any:
         operator = hasattr(operatorservice, f"{rpc}Request")
         service = self._client.operator_service if operator else self._client.workflow_service
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower()
@@ -80,7 +83,7 @@ class Embedded:
 
     def __init__(self) -> None:
         self._clock = JumpingClock()
-        self._engine = Engine(MemoryJournal(), self._clock)
+        self._engine = Engine(MemoryJournal(), self._clock, _AS_RECORDED)
 
     async def __aenter__(self) -> Embedded:
         self._held = self._clock.held()
@@ -92,9 +95,9 @@ class Embedded:
         await self._engine.stop()
         self._held.__exit__(None, None, None)
 
-    async def send(self, rpc: str, request: Message) -> Any:
+    async def send(self, rpc: str, request: Message, *, meanwhile: bool = False) -> Any:
         try:
-            if rpc in _WAITS or getattr(request, "wait_new_event", False):
+            if not meanwhile and (rpc in _WAITS or getattr(request, "wait_new_event", False)):
                 with self._clock.released():
                     return await self._engine.service.call(rpc, request)
             return await self._engine.service.call(rpc, request)
@@ -148,13 +151,13 @@ class Stage:
                 fields.setdefault(name, value)
         return kind(**fields)  # type: ignore[no-any-return]
 
-    async def call(self, rpc: str, **fields: Any) -> Any:
+    async def call(self, rpc: str, *, meanwhile: bool = False, **fields: Any) -> Any:
         """Sends a request; its answer is part of the play. Raises Refused, which is part of it, too."""
         request = self.make(rpc, **fields)
         place = len(self.play.answers)
         self.play.answers.append((rpc, None))
         try:
-            answer = await self._service.send(rpc, request)
+            answer = await self._service.send(rpc, request, meanwhile=meanwhile)
         except Refused as refused:
             self.play.answers[place] = (rpc, refused)
             raise
@@ -171,7 +174,7 @@ class Stage:
 
     async def begin(self, rpc: str, **fields: Any) -> asyncio.Task[Any]:
         """Sends a request that waits for something which the script does later. It has arrived when this returns."""
-        task = asyncio.create_task(self.call(rpc, **fields))
+        task = asyncio.create_task(self.call(rpc, meanwhile=True, **fields))
         await self.pause(0.2)
         return task
 

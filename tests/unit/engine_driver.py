@@ -228,7 +228,9 @@ def start_child(workflow_id: str = "child", policy: int = 0) -> Command:
 
 
 def continue_as_new() -> Command:
-    return Command(command_type=CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION)
+    command = Command(command_type=CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION)
+    command.continue_as_new_workflow_execution_command_attributes.SetInParent()
+    return command
 
 
 def complete_workflow(result: str = "done") -> Command:

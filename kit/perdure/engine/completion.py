@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from temporalio.api.command.v1 import Command
-from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.history.v1 import WorkflowTaskCompletedEventAttributes
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.engine import activities, updates
 from perdure.engine.closing import terminate_run
+from perdure.engine.command_checks import BadCommand
 from perdure.engine.command_events import Completion, carry_out
-from perdure.engine.commands import CLOSING, BadCommand, check, unhandled_events
+from perdure.engine.commands import CLOSING, check, check_sequence, unhandled_events
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.failures import server
 from perdure.engine.protos import from_duration
@@ -43,13 +43,13 @@ def complete(
     ex = turn.ex
     task = ex.task
     assert task is not None
-    _check_sequence(request.commands)
+    check_sequence(request.commands)
     if ex.paused is not None and request.force_create_new_workflow_task:
         raise ServiceError(
             Code.FAILED_PRECONDITION,
             "Workflow is paused and force create new workflow task is not allowed.",
         )
-    if bad := check(ex, request.commands, request.messages, turn.limits, turn.attribute_types):
+    if bad := check(turn, request.commands, request.messages):
         if bad.ends_run:
             return _end_run(turn, bad)
         return _refuse(turn, bad.cause, bad.message)
@@ -61,22 +61,6 @@ def complete(
     if _leaves_no_trace(turn, request):
         return _discard(turn, request)
     return _carry_out_all(turn, request, new_run_id)
-
-
-def _check_sequence(commands: Sequence[Command]) -> None:
-    """A command that closes the workflow must be the last one."""
-    for command in commands[:-1]:
-        if command.command_type in CLOSING:
-            names = ", ".join(_name(each) for each in commands)
-            raise invalid(
-                f"invalid command sequence: [{names}], command {_name(command)} must be the last command."
-            )
-
-
-def _name(command: Command) -> str:
-    """As Temporal spells it: CompleteWorkflowExecution."""
-    words = CommandType.Name(command.command_type).removeprefix("COMMAND_TYPE_").split("_")
-    return "".join(word.capitalize() for word in words)
 
 
 def _end_run(turn: Turn, bad: BadCommand) -> Outcome:
