@@ -27,7 +27,16 @@ class Lines(str):
         return str(self)
 
 
-STATUSES = ("Running", "Completed", "Failed", "Canceled", "Terminated", "ContinuedAsNew", "TimedOut")
+STATUSES = (
+    "Running",
+    "Paused",
+    "Completed",
+    "Failed",
+    "Canceled",
+    "Terminated",
+    "ContinuedAsNew",
+    "TimedOut",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +164,20 @@ def _terminate(line: argparse.Namespace) -> Any:
     run = _open_run(line)
     run.terminate(line.reason)
     return Lines(f"{line.id}: terminated")
+
+
+def _reset(line: argparse.Namespace) -> Any:
+    return _run(line).reset(line.event, to=line.to, reason=line.reason)
+
+
+def _pause(line: argparse.Namespace) -> Lines:
+    _open_run(line).pause(line.reason)
+    return Lines(f"{line.id}: paused; %workflow resume {line.id} lets it go on")
+
+
+def _resume(line: argparse.Namespace) -> Lines:
+    _open_run(line).resume(line.reason)
+    return Lines(f"{line.id}: goes on")
 
 
 def _open_run(line: argparse.Namespace) -> Any:
@@ -395,6 +418,23 @@ def _commands() -> dict[str, Command]:
         "run",
     )
     terminate.add_argument("--reason", default="", metavar="TEXT", help="kept in the history")
+    pause = add("pause", _pause, "Holds a run; what is running may finish.", "payment-7", "run")
+    pause.add_argument("--reason", default="", metavar="TEXT", help="kept in the history")
+    resume = add("resume", _resume, "Lets a paused run go on.", "payment-7", "run")
+    resume.add_argument("--reason", default="", metavar="TEXT", help="kept in the history")
+    reset = add(
+        "reset", _reset, "Goes back in a run, and on from there in a new one.", "payment-7 --event 12", "run"
+    )
+    reset.add_argument(
+        "--event", type=int, metavar="N", help="back to before what the workflow did at this event"
+    )
+    reset.add_argument(
+        "--to",
+        choices=("first", "last"),
+        default="last",
+        help="without --event: the workflow task to run again; default: last",
+    )
+    reset.add_argument("--reason", default="", metavar="TEXT", help="kept in the history")
     history = add("history", _history, "The events of a run, as a DataFrame.", "payment-7", "run")
     history.add_argument("--attempts", action="store_true", help="the attempts of its activities instead")
     move = add(

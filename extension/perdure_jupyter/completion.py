@@ -109,6 +109,7 @@ def _ask(session: Any) -> concurrent.futures.Future[list[str]]:
 
 
 async def _newest_ids(session: Any) -> list[str]:
-    newest = session.client.list_workflows(page_size=RECENT, limit=RECENT)
-    ids = [run.id async for run in newest]
+    from perdure.history.asking import executions
+
+    ids = [run.execution.workflow_id async for run in executions(session.client, limit=RECENT)]
     return list(dict.fromkeys(text for text in ids if not re.search(r"\s", text)))

@@ -38,20 +38,24 @@ def quoted(text: str) -> str:
 
 
 async def listed(here: Session, query: str, limit: int | None) -> list[tuple[Any, ...]]:
+    from datetime import UTC
+
+    from perdure.history.asking import executions
     from perdure.history.payloads import status_name
 
     rows = []
-    async for each in here.client.list_workflows(query, limit=limit):
-        version = each.raw_info.versioning_info.versioning_override.pinned.version.build_id
-        status = status_name(int(each.status or 0))
-        times = (each.start_time, each.close_time, None)
+    async for each in executions(here.client, query, limit):
+        version = each.versioning_info.versioning_override.pinned.version.build_id
+        closed = each.close_time.ToDatetime(UTC) if each.HasField("close_time") else None
         rows.append(
             (
-                each.id,
-                each.run_id,
-                each.workflow_type,
-                status,
-                *times,
+                each.execution.workflow_id,
+                each.execution.run_id,
+                each.type.name,
+                status_name(each.status),
+                each.start_time.ToDatetime(UTC),
+                closed,
+                None,
                 each.history_length,
                 each.task_queue,
                 version,

@@ -70,11 +70,12 @@ class Run:
 
     @property
     def status(self) -> str:
-        """Running, Completed, Failed, Canceled, Terminated, ContinuedAsNew or TimedOut."""
+        """Running, Paused, Completed, Failed, Canceled, Terminated, ContinuedAsNew or TimedOut."""
+        from perdure.history.asking import described
         from perdure.history.payloads import status_name
 
-        described = self._wait(self._handle(self.run_id).describe())
-        return status_name(int(described.status or 0))
+        found = self._wait(described(self.session.client, self.id, self.run_id))
+        return status_name(found.workflow_execution_info.status)
 
     def result(self, timeout: Duration | None = None) -> Any:
         """Waits for the run's end; its result. Ctrl-C and `timeout` end the wait, not the run.
@@ -143,6 +144,34 @@ class Run:
     def terminate(self, reason: str = "") -> None:
         """Ends the run at once; its code is not asked."""
         self._wait(self._handle().terminate(reason=reason or None))
+
+    def reset(self, event: int | None = None, *, to: str = "last", reason: str = "") -> Run:
+        """Goes back to a point of the history, and on from there in a new run; this one ends, if it is open.
+
+        Signals and updates that came after the point come again. Activities that completed before it do not run again.
+
+        Args:
+            event: go back to before what the workflow did at this event; None: see `to`.
+            to: "first" or "last": the workflow task to run again.
+        """
+        from perdure.rewinding import reset
+
+        run_id = self._wait(reset(self.session.client, self.id, self.run_id, event, to, reason))
+        fresh = Run(self.id, run_id, session=self.session)
+        fresh._result_type = self._result_type
+        return fresh
+
+    def pause(self, reason: str = "") -> None:
+        """Holds the run: nothing of it is given to workers until it is resumed. What is running may finish."""
+        from perdure.rewinding import pause
+
+        self._wait(pause(self.session.client, self.id, self.run_id, reason))
+
+    def resume(self, reason: str = "") -> None:
+        """Lets a paused run go on."""
+        from perdure.rewinding import resume
+
+        self._wait(resume(self.session.client, self.id, self.run_id, reason))
 
     def records(self) -> RunRecords:
         """Everything that the file keeps of this run."""

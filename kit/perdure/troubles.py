@@ -20,6 +20,7 @@ from temporalio.client import RPCError
 
 from perdure.engine.errors import ServiceError
 from perdure.errors import PerdureError
+from perdure.history.asking import described
 from perdure.view import timeline
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ async def trouble(run: Run) -> tuple[str, str] | None:
     """What keeps `run` from going on, and what to do; None when nothing does, or nobody can tell now."""
     try:
         client, project = run.session.client, run.session.project
-        described = await client.get_workflow_handle(run.id, run_id=run.run_id or None).describe()
-        if not may_be_stuck(described.raw_description):
+        if not may_be_stuck(await described(client, run.id, run.run_id)):
             return None
         line = timeline(await project.read_run(run.id, run.run_id), time.time_ns())
     except (RPCError, ServiceError, PerdureError):

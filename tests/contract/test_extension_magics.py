@@ -116,6 +116,18 @@ def test_cancel_and_terminate(shell: Kernel) -> None:
     assert "closed already" in shell.run("%workflow cancel hold-4").error
 
 
+def test_pause_resume_and_reset(shell: Kernel) -> None:
+    shell.ok(HOLD)
+    shell.ok("%workflow start Hold --id hold-5")
+    assert "resume hold-5" in shell.ok("%workflow pause hold-5 --reason lunch").result
+    assert "hold-5" in shell.ok("%workflow list --status paused").result
+    assert "goes on" in shell.ok("%workflow resume hold-5").result
+    shell.ok("%workflow query hold-5 count")
+    shell.ok("again = %workflow reset hold-5 --to first")
+    assert shell.ok("again.status").result == "'Running'"
+    assert "--event" in shell.ok("%workflow reset --help").result
+
+
 def test_lists_and_histories_are_tables(shell: Kernel) -> None:
     shell.ok('%workflow start payment --id payment-5 {"id": 5}')
     shell.ok("%workflow result payment-5")

@@ -88,6 +88,28 @@ def test_cancel_and_terminate_are_named_in_the_error(here: Session) -> None:
         ended.result()
 
 
+def test_a_reset_goes_on_in_a_new_run(here: Session) -> None:
+    run = perdure.start("inbox", 1, id="inbox-reset")
+    run.signal("post", "kept")
+    assert run.result() == ["kept"]
+    again = run.reset(to="first", reason="once more")
+    assert again.run_id != run.run_id
+    assert again.result() == ["kept"]
+    with pytest.raises(perdure.RunError, match="There is no event 99"):
+        run.reset(99)
+
+
+def test_a_paused_run_waits_until_it_is_resumed(here: Session) -> None:
+    run = perdure.start("inbox", 1, id="inbox-pause")
+    run.pause("lunch")
+    assert run.status == "Paused"
+    run.signal("post", "meanwhile")
+    with pytest.raises(perdure.RunError, match="already paused"):
+        run.pause()
+    run.resume()
+    assert run.result() == ["meanwhile"]
+
+
 def test_starting_an_open_id_again_is_the_same_run(here: Session, capsys: pytest.CaptureFixture[str]) -> None:
     first = perdure.start("inbox", 1, id="inbox-3")
     second = perdure.start("inbox", 1, id="inbox-3")

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "runs": None,
     "run_errors": None,
     "troubles": None,
+    "rewinding": None,
     "listing": None,
     "cli": None,
     "testing": None,

@@ -18,6 +18,7 @@ from temporalio.common import PinnedVersioningOverride, WorkerDeploymentVersion
 from perdure.engine.project import Project
 from perdure.engine.records import RunRecords
 from perdure.errors import RunError
+from perdure.history.asking import described
 from perdure.replay.check import Check, check
 
 if TYPE_CHECKING:
@@ -104,5 +105,5 @@ async def move_open(
 
 async def _failing(client: Client, workflow_id: str, run_id: str) -> bool:
     """Whether the run's workflow task has failed, and is being tried again."""
-    described = await client.get_workflow_handle(workflow_id, run_id=run_id).describe()
-    return bool(described.raw_description.pending_workflow_task.attempt > 1)
+    found = await described(client, workflow_id, run_id)
+    return bool(found.pending_workflow_task.attempt > 1)
