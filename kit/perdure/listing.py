@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import RunError
@@ -10,15 +11,18 @@ from perdure.session import Session
 if TYPE_CHECKING:
     import pandas as pd
 
+_ORDER = re.compile(r"(?:^|\s)order\s+by\s[\w`\s,]+$", re.IGNORECASE)
 _COLUMNS = ("id", "run_id", "type", "status", "started", "closed", "took", "events", "task_queue", "version")
 
 
 def list_filter(query: str, status: str | None, workflow: str | None) -> str:
-    """All three as one of Temporal's list filters."""
-    terms = [f"({query})"] if query.strip() else []
+    """All three as one of Temporal's list filters; the query may end with its ORDER BY."""
+    order = _ORDER.search(query)
+    where = query[: order.start()] if order else query
+    terms = [f"({where})"] if where.strip() else []
     terms += [f"ExecutionStatus = {quoted(status_word(status))}"] if status else []
     terms += [f"WorkflowType = {quoted(workflow)}"] if workflow else []
-    return " AND ".join(terms)
+    return " AND ".join(terms) + (f" {order[0].strip()}" if order else "")
 
 
 def status_word(text: str) -> str:

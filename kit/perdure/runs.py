@@ -333,6 +333,7 @@ def start(
         DefinitionError: an option is wrong.
     """
     from perdure.authoring.workflow import Workflow
+    from perdure.searching import register_keys
     from perdure.starting import prepare
     from perdure.starting import start as start_run
 
@@ -367,6 +368,8 @@ def start(
     async def begin() -> Any:
         if here.worker is not None and wanted.registered is not None:
             await here.worker.ready()
+        if here.cluster is None:
+            await register_keys(here.client, search_attributes)
         return await start_run(here.client, here.project, wanted)
 
     started = handle._wait(begin())

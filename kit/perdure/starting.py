@@ -25,6 +25,7 @@ import temporalio.workflow
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from perdure.authoring import declaring
 from perdure.authoring.durations import parse_duration
@@ -35,6 +36,7 @@ from perdure.engine.project import Project
 from perdure.engine.records import RunRecords
 from perdure.errors import CallError, RunError
 from perdure.replay.move import pin, version_of
+from perdure.searching import unregistered
 from perdure.worker.host import TASK_QUEUE
 from perdure.worker.runner import definition_of
 
@@ -170,6 +172,8 @@ async def start(client: Client, project: Project, wanted: Start) -> Started:
             f"A run of workflow {wanted.workflow_type} with the id {wanted.id!r} exists, and the id policy refuses another.",
             f"perdure.run({wanted.id!r}) is that run; choose another id or id_reuse_policy for a new one.",
         ) from error
+    except RPCError as error:
+        raise unregistered(error) or error from None
     run_id = handle.result_run_id or ""
     # The SDK keeps the response, which alone says whether this call started the run, without a public name.
     response = getattr(handle, "_start_workflow_response", None)

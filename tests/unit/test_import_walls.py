@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "troubles": None,
     "rewinding": None,
     "listing": None,
+    "searching": None,
     "cli": None,
     "testing": None,
 }

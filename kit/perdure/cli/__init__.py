@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from perdure.cli.attributes import add_attributes
 from perdure.cli.looking import add_looking
 from perdure.cli.serving import add_serving
 from perdure.cli.steering import add_steering
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_looking(add)
     add_steering(add)
+    add_attributes(add)
     add_serving(add)
     return parser
 
