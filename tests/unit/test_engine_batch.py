@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from engine_driver import Driver, complete_workflow, in_engine, only, start_timer
+from google.protobuf.duration_pb2 import Duration
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import BatchOperationState, BatchOperationType, ResetType
 from temporalio.api.workflowservice.v1 import (
+    CountActivityExecutionsRequest,
     CountWorkflowExecutionsRequest,
     DescribeBatchOperationRequest,
     DescribeBatchOperationResponse,
     ListBatchOperationsRequest,
+    StartActivityExecutionRequest,
     StartBatchOperationRequest,
     StopBatchOperationRequest,
 )
@@ -220,6 +223,22 @@ def test_what_is_refused(fields: dict[str, Any], text: str) -> None:
         assert refusal.value.message.startswith(text) or text in refusal.value.message
 
     body()
+
+
+@in_engine
+async def test_standalone_activities_are_ended_by_a_batch_of_their_own(driver: Driver) -> None:
+    for id in ("a", "b"):
+        request = StartActivityExecutionRequest(namespace="default", activity_id=id, request_id=id)
+        request.activity_type.name, request.task_queue.name = "act", "queue"
+        request.start_to_close_timeout.CopyFrom(Duration(seconds=60))
+        await driver.call("StartActivityExecution", request)
+    await driver.start("a")  # a workflow of the same id is none of its business
+    ending = {"reason": "tidy up", "identity": "me"}
+    job = await run(driver, batch(query="ActivityId = 'a'", terminate_activities_operation=ending))
+    assert counts(job) == (1, 1, 0)
+    left = CountActivityExecutionsRequest(namespace="default", query="ExecutionStatus = 'Running'")
+    assert (await driver.call("CountActivityExecutions", left)).count == 1
+    assert await count(driver, "ExecutionStatus = 'Running'") == 1
 
 
 @in_engine

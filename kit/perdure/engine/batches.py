@@ -18,6 +18,7 @@ from perdure.engine.batch_requests import ask
 from perdure.engine.errors import Code, ServiceError
 from perdure.engine.journal import InvalidQueryError, Scope
 from perdure.engine.protos import SECOND
+from perdure.engine.standalone import ALIASES, DIVISION
 from perdure.errors import StoreError
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ log = logging.getLogger("perdure.engine")
 _RATE: Final = 50  # operations a second
 _COMPLETED: Final = BatchOperationState.BATCH_OPERATION_STATE_COMPLETED
 _FAILED: Final = BatchOperationState.BATCH_OPERATION_STATE_FAILED
-_ACTIVITIES: Final = "activity"  # the division of standalone activities
-_ALIASES: Final = {"ActivityId": "WorkflowId", "ActivityType": "WorkflowType"}
 
 
 class Batches:
@@ -116,8 +115,8 @@ class Batches:
             scope = Scope(
                 request.namespace,
                 engine.search_attributes.of(request.namespace),
-                _ACTIVITIES if of_activities else "",
-                _ALIASES if of_activities else {},
+                DIVISION if of_activities else "",
+                ALIASES if of_activities else {},
             )
             while more:
                 size = engine.limits.visibility_page

@@ -35,6 +35,7 @@ from perdure.engine.state import Activity, Execution
 from perdure.engine.turn import Turn
 
 DIVISION = "activity"
+ALIASES = {"ActivityId": "WorkflowId", "ActivityType": "WorkflowType"}  # for its lists
 _SUMMARY_BYTES = 400
 _DETAILS_BYTES = 20_000
 _STATUS_WORDS = {2: "Completed", 3: "Failed", 4: "Canceled", 5: "Terminated", 7: "TimedOut"}

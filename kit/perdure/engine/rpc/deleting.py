@@ -52,6 +52,8 @@ async def delete_all(engine: Engine, namespace: str) -> None:
         for row in rows:
             if run := await engine.runs.get(namespace, row.workflow_id, row.run_id, row.division):
                 ticket = delete(engine, run)
+        if not ticket:
+            return
         await engine.journal.durable(ticket)
         for key in {(row.workflow_id, row.division) for row in rows}:
             await engine.runs.forget_id(namespace, *key)

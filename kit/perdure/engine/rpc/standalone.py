@@ -53,7 +53,7 @@ from perdure.engine.rpc import activity_operators, listing
 from perdure.engine.rpc.common import Handlers, find_standalone
 from perdure.engine.rpc.deleting import delete_execution
 from perdure.engine.runs import FAILED, Run
-from perdure.engine.standalone import DIVISION
+from perdure.engine.standalone import ALIASES, DIVISION
 from perdure.engine.turn import Turn
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
 _Reuse = ActivityIdReusePolicy
 _Conflict = ActivityIdConflictPolicy
-_ALIASES = {"ActivityId": "WorkflowId", "ActivityType": "WorkflowType"}
 _Named: TypeAlias = (
     DescribeActivityExecutionRequest
     | PollActivityExecutionRequest
@@ -235,7 +234,7 @@ async def poll_activity_execution(
 async def list_activity_executions(
     engine: Engine, request: ListActivityExecutionsRequest, metadata: Mapping[str, str]
 ) -> ListActivityExecutionsResponse:
-    where = listing.scope(engine, request.namespace, DIVISION, _ALIASES)
+    where = listing.scope(engine, request.namespace, DIVISION, ALIASES)
     page = await listing.find_page(engine, where, request.query, request.page_size, request.next_page_token)
     return ListActivityExecutionsResponse(
         executions=[standalone_info.listed(row) for row in page.rows], next_page_token=page.next
@@ -245,7 +244,7 @@ async def list_activity_executions(
 async def count_activity_executions(
     engine: Engine, request: CountActivityExecutionsRequest, metadata: Mapping[str, str]
 ) -> CountActivityExecutionsResponse:
-    where = listing.scope(engine, request.namespace, DIVISION, _ALIASES)
+    where = listing.scope(engine, request.namespace, DIVISION, ALIASES)
     rows = await listing.count(engine, where, request.query)
     response = CountActivityExecutionsResponse(count=sum(number for _, number in rows))
     for values, number in rows:
