@@ -364,15 +364,17 @@ class Flow:
         raise AssertionError(f"{self.name} has no {name}: {[event_name(e) for e in events]}")
 
     async def chain(self) -> list[list[HistoryEvent]]:
-        """The histories of all runs, the first one first."""
+        """The histories of all runs, the first one first; then those that resets made."""
         last = await self._history("")
-        run_id = last[0].workflow_execution_started_event_attributes.first_execution_run_id
+        first = last[0].workflow_execution_started_event_attributes.first_execution_run_id
+        resets = [event.workflow_task_failed_event_attributes.new_run_id for event in last]
         runs = []
-        while run_id:
-            events = await self._history(run_id)
-            runs.append(events)
-            attributes = getattr(events[-1], events[-1].WhichOneof("attributes") or "")
-            run_id = getattr(attributes, "new_execution_run_id", "")
+        for run_id in (first, *resets):
+            while run_id:
+                events = await self._history(run_id)
+                runs.append(events)
+                attributes = getattr(events[-1], events[-1].WhichOneof("attributes") or "")
+                run_id = getattr(attributes, "new_execution_run_id", "")
         return runs
 
     async def _history(self, run_id: str, **fields: Any) -> list[HistoryEvent]:
