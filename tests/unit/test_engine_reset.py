@@ -17,11 +17,11 @@ from engine_driver import (
     start_child,
     start_timer,
 )
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.api.common.v1 import Callback, Link, WorkflowExecution
+from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowTaskFailedCause
 from temporalio.api.protocol.v1 import Message
 from temporalio.api.update.v1 import Acceptance, Request
-from temporalio.api.workflow.v1 import PostResetOperation
+from temporalio.api.workflow.v1 import OnConflictOptions, PostResetOperation
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
     ResetWorkflowExecutionRequest,
@@ -393,3 +393,29 @@ def test_options_that_are_refused(path: str, options: dict[str, Any], text: str)
             await set_options(d, path, **options)
 
     check()
+
+
+@in_engine
+async def test_a_start_that_finds_a_run_may_attach_links_alone(d: Driver) -> None:
+    await d.start()
+    link = Link()
+    link.workflow_event.namespace, link.workflow_event.workflow_id = "default", "other"
+    link.workflow_event.run_id = "11111111-1111-1111-1111-111111111111"
+    policy = WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
+    await d.start(
+        request_id="second",
+        workflow_id_conflict_policy=policy,
+        on_conflict_options=OnConflictOptions(attach_links=True),
+        links=[link],
+    )
+    updated = only(await d.history(), "WorkflowExecutionOptionsUpdated")
+    assert list(updated.links) == [link]
+    assert not updated.workflow_execution_options_updated_event_attributes.attached_request_id
+
+
+@in_engine
+async def test_callbacks_need_an_address_that_is_configured(d: Driver) -> None:
+    callback = Callback()
+    callback.nexus.url = "http://localhost/done"
+    with pytest.raises(ServiceError, match="url does not match any configured callback address"):
+        await d.start(completion_callbacks=[callback])

@@ -135,11 +135,15 @@ def _already_started(run: Run, message: str, policy: str = "") -> ServiceError:
 
 
 def _attach(engine: Engine, run: Run, request: StartWorkflowExecutionRequest) -> tuple[Turn, ...]:
-    if not request.on_conflict_options.attach_request_id:
+    asked = request.on_conflict_options
+    links = request.links if asked.attach_links else ()
+    if not asked.attach_request_id and not links:
         return ()
     turn = engine.turn(run)
-    attached = WorkflowExecutionOptionsUpdatedEventAttributes(attached_request_id=request.request_id)
-    note(turn, turn.event(attached, links=request.links if request.on_conflict_options.attach_links else ()))
+    attached = WorkflowExecutionOptionsUpdatedEventAttributes(
+        attached_request_id=request.request_id if asked.attach_request_id else ""
+    )
+    note(turn, turn.event(attached, links=links))
     return (turn,)
 
 
