@@ -7,6 +7,7 @@ a hypothesis machine can drive it as well as a plain loop. `World.check` looks a
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
@@ -45,6 +46,7 @@ from perdure.engine.records import RunRecords
 from perdure.engine.recovery import recover
 from perdure.engine.runs import Run
 from perdure.engine.state import RUNNING, Execution, UpdateStage
+from perdure.testing import MemoryJournal
 
 STICKY = "sticky"
 IDS = ("w0", "w1")
@@ -300,6 +302,27 @@ class World:
     async def crash(self, rng: Random) -> None:
         await self._leave()
         self.driver = await self.driver.crash()
+
+    async def lose(self, rng: Random) -> None:
+        """The process dies before the last thing that was asked of it is on disk: so nobody can have been told."""
+        journal = getattr(self.driver, "journal", None)
+        if not isinstance(journal, MemoryJournal):
+            return
+        kept = copy.deepcopy(journal)
+        journal.hold()
+        asked = rng.choice(
+            ("start", "signal", "cancel", "take_task", "complete_task", "end_attempt", "pause")
+        )
+        call = asyncio.create_task(getattr(self, asked)(Random(rng.random())))
+        for _ in range(40):
+            await asyncio.sleep(0)
+        assert not (journal.waits and call.done()), f"{asked} was answered before it was kept"
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await self._leave()
+        await self.driver.engine.stop()
+        self.driver = Driver(kept, self.driver.clock)
+        await self.driver.engine.start()
 
     async def end(self) -> None:
         """Every task that is offered can be taken; then everyone goes."""
@@ -744,6 +767,7 @@ STEPS: dict[str, int] = {  # a step's method, and how often it is taken
     "look": 1,
     "pass_time": 8,
     "crash": 2,
+    "lose": 3,
 }
 
 

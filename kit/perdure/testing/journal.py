@@ -63,6 +63,11 @@ class MemoryJournal:
         """Commits wait from here on, until `release`."""
         self._held = True
 
+    @property
+    def waits(self) -> bool:
+        """Whether something was appended that is not committed."""
+        return self._durable < self._ticket
+
     def release(self) -> None:
         """Commits everything that was held."""
         self._held = False
