@@ -290,7 +290,6 @@ def _continue_as_new(c: Completion, command: Command) -> None:
         workflow_task_timeout=duration(task_timeout),
         initiator=attributes.initiator,
         inherit_build_id=attributes.inherit_build_id,
-        initial_versioning_behavior=attributes.initial_versioning_behavior,
     )
     for name in (
         "input",
@@ -309,7 +308,8 @@ def _continue_as_new(c: Completion, command: Command) -> None:
     following.cron_schedule = attributes.cron_schedule
     if attributes.HasField("retry_policy"):
         following.retry_policy.CopyFrom(fill_policy(attributes.retry_policy))
-    close_run(c.turn, event, new_run=StartRun(event.new_execution_run_id, following), command=command)
+    new_run = StartRun(event.new_execution_run_id, following, attributes.initial_versioning_behavior)
+    close_run(c.turn, event, new_run=new_run, command=command)
 
 
 def _protocol_message(c: Completion, command: Command) -> None:

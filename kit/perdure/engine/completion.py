@@ -191,8 +191,6 @@ def _completed(request: RespondWorkflowTaskCompletedRequest) -> WorkflowTaskComp
             getattr(attributes, name).CopyFrom(getattr(request, name))
     if request.worker_version_stamp.build_id:
         attributes.worker_version.CopyFrom(request.worker_version_stamp)
-    elif request.deployment_options.build_id:
-        attributes.worker_version.build_id = request.deployment_options.build_id
     if version := version_of_worker(request.deployment_options):
         attributes.versioning_behavior = request.versioning_behavior
         attributes.worker_deployment_name = version.deployment_name

@@ -70,10 +70,9 @@ class Effects:
                 return self._signal_external(turn.ex, initiated_id)
             case CancelExternal(initiated_id):
                 return self._cancel_external(turn.ex, initiated_id)
-            case StartRun(run_id, attributes):
-                asked = turn.ex.events[-1].workflow_execution_continued_as_new_event_attributes
+            case StartRun(run_id, attributes, versioning):
                 has = self._has_version(turn.ex.namespace)
-                inherit_in_chain(turn.ex, attributes, asked.initial_versioning_behavior, has)
+                inherit_in_chain(turn.ex, attributes, versioning, has)
                 return [self._begin(turn.ex.namespace, run_id, attributes)]
             case TellParent():
                 return self._tell_parent(turn.ex)

@@ -52,10 +52,11 @@ class CancelExternal:
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
-    """The next run of the chain: continue-as-new, retry."""
+    """The next run of the chain: continue-as-new, retry. `versioning`: how it is to begin, as the command asks."""
 
     run_id: str
     attributes: WorkflowExecutionStartedEventAttributes
+    versioning: int = 0
 
 
 @dataclass(frozen=True, slots=True)

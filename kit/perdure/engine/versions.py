@@ -289,10 +289,12 @@ class Versioning:
 def override_version(override: VersioningOverride) -> Version | None:
     """The version that an override (in the current form) ties the run to; None for an auto-upgrading one."""
     if override.HasField("pinned"):
-        return version_of(override.pinned.version)
-    if override.HasField("one_time"):
-        return version_of(override.one_time.target_deployment_version)
-    return None
+        version = override.pinned.version
+    elif override.HasField("one_time"):
+        version = override.one_time.target_deployment_version
+    else:
+        return None
+    return Version(version.deployment_name, version.build_id)
 
 
 def is_pin(override: VersioningOverride) -> bool:
@@ -345,11 +347,9 @@ def check_override(override: VersioningOverride) -> None:
                 raise invalid("must provide version if override is pinned.")
             if not override.pinned.behavior:
                 raise invalid("must specify pinned override behavior if override is pinned.")
-            _check_version(override.pinned.version)
         case "one_time":
             if not override.one_time.HasField("target_deployment_version"):
                 raise invalid("must provide target deployment version if override is one-time.")
-            _check_version(override.one_time.target_deployment_version)
         case None:
             if override.behavior == PINNED:
                 if override.pinned_version:
@@ -365,13 +365,6 @@ def check_override(override: VersioningOverride) -> None:
                     raise invalid("only provide pinned version if behavior is 'PINNED'")
             else:
                 raise invalid("override behavior is required")
-
-
-def _check_version(version: WorkerDeploymentVersion) -> None:
-    if not version.deployment_name:
-        raise invalid("WorkerDeploymentName cannot be empty")
-    if not version.build_id:
-        raise invalid("BuildID cannot be empty")
 
 
 def not_in_queue(version: Version, queue: str) -> ServiceError:

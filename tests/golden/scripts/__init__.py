@@ -14,6 +14,7 @@ from golden.scripts import (
     starting,
     timers,
     updates,
+    versions,
     workflow_tasks,
 )
 from golden.stage import SCRIPTS
@@ -33,5 +34,6 @@ __all__ = [
     "starting",
     "timers",
     "updates",
+    "versions",
     "workflow_tasks",
 ]
