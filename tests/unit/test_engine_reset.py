@@ -41,7 +41,7 @@ async def reset(d: Driver, event: int, run_id: str = "", **fields: Any) -> str:
         workflow_execution=WorkflowExecution(workflow_id="w", run_id=run_id),
         workflow_task_finish_event_id=event,
         reason="why",
-        **{"request_id": f"reset-{event}-{len(d.engine.runs.open())}", **fields},
+        **{"request_id": d.engine.new_id(), **fields},
     )
     return str((await d.call("ResetWorkflowExecution", request)).run_id)
 
@@ -293,6 +293,21 @@ async def test_the_same_request_resets_once(d: Driver) -> None:
     await d.start()
     await d.step(start_timer())
     assert await reset(d, 4, request_id="r") == await reset(d, 4, request_id="r")
+
+
+@in_engine
+async def test_the_same_request_resets_once_over_a_crash(d: Driver) -> None:
+    await d.start()
+    await d.step(start_timer())
+    first = await reset(d, 4, request_id="r")
+    after = await d.crash()
+    try:
+        assert await reset(after, 4, request_id="r") == first
+        second = await reset(after, 4, request_id="another")
+        assert await reset(after, 4, request_id="r") == first != second
+        assert after.run().ex.run_id == second
+    finally:
+        await after.engine.stop()
 
 
 @in_engine

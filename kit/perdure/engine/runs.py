@@ -63,7 +63,6 @@ class Run:
     appended: int = 0
     armed: int | None = None
     revision: int = 0
-    reset_request_id: str = ""  # of the request that made this run by resetting another
     moved: int = 0  # leases up to this number may have instances of an older version in their caches
     queries: dict[str, Query] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -136,6 +135,7 @@ class Runs:
         key = _key(ex)
         self._current[key] = ex.run_id
         self._ever.add(key)
+        self._deleted.discard(ex.run_id)
         return run
 
     def close(self, run: Run) -> None:

@@ -76,6 +76,16 @@ HANDLERS: Handlers = {
 _OF_NO_NAMESPACE = frozenset(  # they speak of a namespace, or look for it themselves
     (*namespaces.HANDLERS, *search_attributes.HANDLERS)
 )
+_OF_DOCUMENTS = frozenset(  # what they tell of may be on its way to the file, by whomever it was put there
+    (
+        *namespaces.HANDLERS,
+        *search_attributes.HANDLERS,
+        *batching.HANDLERS,
+        *deployments.HANDLERS,
+        *schedules.HANDLERS,
+        *task_queues.HANDLERS,
+    )
+)
 _STARTS = frozenset(  # what a deprecated namespace refuses
     (
         "StartWorkflowExecution",
@@ -124,9 +134,19 @@ class Service:
             self._engine.namespaces.check(namespace, starting=method in _STARTS)
         check_request(method, request, self._engine.limits)
         try:
-            return await handler(self._engine, request, metadata)
-        except (ServiceError, StoreError):
+            response = await handler(self._engine, request, metadata)
+        except ServiceError:
+            await self._all_durable()  # a refusal tells of what is there, too
+            raise
+        except StoreError:
             raise
         except Exception:
             await self._engine.mend()
             raise
+        if method in _OF_DOCUMENTS:
+            await self._all_durable()
+        return response
+
+    async def _all_durable(self) -> None:
+        """Nobody is told what a crash may still take back. An empty append tells the newest ticket."""
+        await self._engine.journal.durable(self._engine.journal.append(()))

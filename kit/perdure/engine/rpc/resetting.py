@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,18 +26,20 @@ async def reset_workflow_execution(
 ) -> ResetWorkflowExecutionResponse:
     """Goes on from a workflow task of a run, in a new run of the same workflow id; ends the current run, if that is open.
 
-    The same request id again gives the run that it made, as long as that is the current one.
+    The same request id again gives the run that it made: that run's id follows from the request, so that this holds over restarts.
     """
     _check(engine, request)
     base = await find_run(engine, request.namespace, request.workflow_execution)
     await engine.runs.latest(request.namespace, base.ex.workflow_id)
     await _followers(engine, base)
+    run_id = _run_id(base, request.request_id)
+    made = await engine.runs.get(request.namespace, base.ex.workflow_id, run_id)
     # all of them are in memory now, so that from here on nothing comes between
     current = await engine.runs.latest(request.namespace, base.ex.workflow_id)
     followers = await _followers(engine, base)
-    if current is not None and current.reset_request_id == request.request_id:
-        await engine.journal.durable(current.ticket)
-        return ResetWorkflowExecutionResponse(run_id=current.ex.run_id)
+    if made := made or engine.runs.in_memory(run_id):
+        await engine.journal.durable(made.ticket)
+        return ResetWorkflowExecutionResponse(run_id=run_id)
     resetting.check_point(base.ex, request.workflow_task_finish_event_id)
     ending = engine.turn(current) if current is not None and current.ex.open else None
     turn = resetting.reset(
@@ -45,16 +49,21 @@ async def reset_workflow_execution(
         request.workflow_task_finish_event_id,
         request.reason,
         resetting.excluded(request.reset_reapply_exclude_types, request.reset_reapply_type),
-        engine.new_id(),
+        run_id,
         engine.clock.now(),
         engine.limits,
         partial(_change_options, request),
     )
-    run = engine.runs.add(turn.ex)
-    run.reset_request_id = request.request_id
+    engine.runs.add(turn.ex)
     base.ticket = engine.commit(*([ending] if ending is not None else []), turn)
     await engine.journal.durable(base.ticket)
     return ResetWorkflowExecutionResponse(run_id=turn.ex.run_id)
+
+
+def _run_id(base: Run, request_id: str) -> str:
+    """Of the run that a request to reset makes."""
+    name = json.dumps([base.ex.namespace, base.ex.workflow_id, request_id])
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
 def _check(engine: Engine, request: ResetWorkflowExecutionRequest) -> None:

@@ -288,7 +288,8 @@ async def signal_with_start_workflow_execution(
         if start.run.ex.status == RUNNING:
             start.run.ex.first_task_time = 0  # a start delay ends here
         externals.signal(turn, signal, request.links)
-        ex, ticket = start.run.ex, engine.commit(*start.turns, turn)
+        engine.commit(*start.turns, turn)
+        ex, ticket = start.run.ex, start.run.ticket  # of the first time, if the signal came a second time
     else:
         ex = start.turns[-1].ex if start.run is None else start.run.ex
         if start.run is None:
