@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from engine_driver import Driver, in_engine
 from google.protobuf.duration_pb2 import Duration
-from temporalio.api.enums.v1 import NamespaceState
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import CommandType, NamespaceState
 from temporalio.api.errordetails.v1 import NamespaceInvalidStateFailure, NamespaceNotFoundFailure
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
@@ -212,3 +213,17 @@ async def test_an_unknown_namespace_is_not_found(driver: Driver) -> None:
         error = await refused(driver, method, request)
         assert (error.code, error.message) == (Code.NOT_FOUND, "Namespace nope is not found.")
         assert error.detail == NamespaceNotFoundFailure(namespace="nope")
+
+
+@in_engine
+async def test_a_workflow_reaches_no_other_namespace(d: Driver) -> None:
+    """Temporal's own default."""
+    await register(d, "other")
+    await d.start()
+    signal = Command(command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
+    attributes = signal.signal_external_workflow_execution_command_attributes
+    attributes.namespace, attributes.signal_name = "other", "go"
+    attributes.execution.workflow_id = "w"
+    with pytest.raises(ServiceError, match="cross namespace commands are not allowed"):
+        await d.step(signal)
+    assert (await d.names())[-1] == "WorkflowTaskFailed"

@@ -88,6 +88,12 @@ def _require(condition: object, cause: WorkflowTaskFailedCause.ValueType, messag
         raise BadCommand(cause, message)
 
 
+def _check_namespace(shadow: Shadow, cause: WorkflowTaskFailedCause.ValueType, namespace: str) -> None:
+    """Temporal's `system.enableCrossNamespaceCommands` is off by default."""
+    same = namespace in ("", shadow.ex.namespace)
+    _require(same, cause, "cross namespace commands are not allowed")
+
+
 def _check_lengths(
     shadow: Shadow,
     cause: WorkflowTaskFailedCause.ValueType,
@@ -275,6 +281,7 @@ def _start_child(shadow: Shadow, attributes: StartChildWorkflowExecutionCommandA
     where = "StartChildWorkflowExecutionCommand"
     workflow_id, kind = attributes.workflow_id, attributes.workflow_type.name
     namespace = attributes.namespace or shadow.ex.namespace
+    _check_namespace(shadow, cause, namespace)
     missing = "Required field {} is not set on " + where + ". {} Namespace=" + namespace
     _require(workflow_id, cause, missing.format("WorkflowId", f"WorkflowType={kind}"))
     _require(kind, cause, missing.format("WorkflowType", f"WorkflowId={workflow_id}"))
@@ -326,6 +333,7 @@ def _signal_external(shadow: Shadow, attributes: SignalExternalWorkflowExecution
         attributes.namespace,
         attributes.signal_name,
     )
+    _check_namespace(shadow, cause, namespace)
     _require(attributes.HasField("execution"), cause, f"Execution is not set on {where}.")
     target, run_id = attributes.execution.workflow_id, attributes.execution.run_id
     place = f" Namespace={namespace} RunId={run_id}"
@@ -352,6 +360,7 @@ def _cancel_external(
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES
     where = "RequestCancelExternalWorkflowExecutionCommand"
     target, run_id, namespace = attributes.workflow_id, attributes.run_id, attributes.namespace
+    _check_namespace(shadow, cause, namespace)
     _require(target, cause, f"WorkflowId is not set on {where}. Namespace={namespace} RunId={run_id}")
     place = f" RunId={run_id} Namespace={namespace}"
     _check_lengths(shadow, cause, "WorkflowId", where, target, place)
