@@ -415,7 +415,16 @@ def runs(
     from perdure.listing import frame_of, list_filter, listed
 
     here = session()
-    return frame_of(here.wait(in_words(listed(here, list_filter(query, status, workflow), limit))))
+    wanted = list_filter(query, status, workflow)
+    try:
+        return frame_of(here.wait(in_words(listed(here, wanted, limit))))
+    except RunError as error:
+        if not query:
+            raise
+        raise RunError(
+            f"The filter {query!r} cannot be used: {error.message}",
+            "A filter is one condition, such as \"WorkflowType = 'payment' AND StartTime > '2026-01-31T00:00:00Z'\".",
+        ) from error
 
 
 def sql(query: str) -> pd.DataFrame:
