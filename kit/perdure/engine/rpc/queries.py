@@ -57,8 +57,9 @@ async def query_workflow(
 async def _ask(engine: Engine, run: Run, query: Query) -> RespondQueryTaskCompletedRequest:
     """Lets the query ride while a task is pending or to come; asks directly when the run is at rest."""
     ex = run.ex
+    _check_ready(engine, run)
     while not query.answer.done():
-        _check_ready(engine, run)
+        _check_started(run)
         task = ex.task if ex.open else None
         if query.task_stamp is not None and (task is None or task.stamp != query.task_stamp):
             query.task_stamp = None  # the task that carried it ended without an answer
@@ -90,6 +91,7 @@ def _rejection(run: Run, condition: int) -> QueryRejected | None:
 
 
 def _check_ready(engine: Engine, run: Run) -> None:
+    """When a query comes. One that waits already goes on waiting, however often the task fails meanwhile."""
     ex = run.ex
     if ex.open and ex.attempt >= engine.limits.not_ready:
         raise ServiceError(
@@ -97,15 +99,18 @@ def _check_ready(engine: Engine, run: Run) -> None:
             "Unable to query workflow due to Workflow Task in failed state.",
             WorkflowNotReadyFailure(),
         )
-    if not ex.open and not ex.previous_started_id:
+    if len(run.queries) > engine.limits.buffered_queries:
+        raise ServiceError(
+            Code.RESOURCE_EXHAUSTED, "consistent query buffer is full", ResourceExhaustedFailure()
+        )
+
+
+def _check_started(run: Run) -> None:
+    if not run.ex.open and not run.ex.previous_started_id:
         raise ServiceError(
             Code.FAILED_PRECONDITION,
             "Workflow execution closed before WorkflowTaskStarted event",
             WorkflowNotReadyFailure(),
-        )
-    if len(run.queries) > engine.limits.buffered_queries:
-        raise ServiceError(
-            Code.RESOURCE_EXHAUSTED, "consistent query buffer is full", ResourceExhaustedFailure()
         )
 
 
