@@ -50,6 +50,7 @@ def command(kind: str, **fields: Any) -> Command:
     )
     if "user_metadata" in fields:
         made.user_metadata.CopyFrom(fields["user_metadata"])
+    made.event_group_markers.extend(fields.get("event_group_markers", ()))
     return made
 
 

@@ -17,7 +17,9 @@ from golden.stage import Play, Refused, event_name
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _LONG = re.compile("x{100,}")
-_DROPPED = {"taskId", "version", "eventTime", "historySizeBytes", "pollerScalingDecision", "backlogCountHint"}
+_DROPPED = {
+    "taskId", "version", "eventTime", "historySizeBytes", "stateTransitionCount", "pollerScalingDecision", "backlogCountHint",
+}  # fmt: skip
 _MASKED = {"taskToken"}
 _ROUNDED = {"backoffStartInterval", "firstWorkflowTaskBackoff"}
 

@@ -10,6 +10,7 @@ On a server time passes by itself; on the engine the clock stands still except w
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,7 @@ from temporalio.service import RPCError
 from golden.commands import payloads
 from perdure.engine.engine import Engine
 from perdure.engine.errors import Code, ServiceError
+from perdure.engine.journal import Journal
 from perdure.engine.limits import DEFAULT
 from perdure.testing import JumpingClock, MemoryJournal
 
@@ -83,7 +85,8 @@ class Embedded:
 
     def __init__(self) -> None:
         self._clock = JumpingClock()
-        self._engine = Engine(MemoryJournal(), self._clock, _AS_RECORDED)
+        self._journal: Journal = MemoryJournal()
+        self._engine = Engine(self._journal, self._clock, _AS_RECORDED)
 
     async def __aenter__(self) -> Embedded:
         self._held = self._clock.held()
@@ -112,6 +115,26 @@ class Embedded:
         self._clock.advance(int(seconds * 1e9))
         for _ in range(50):
             await asyncio.sleep(0)
+
+
+class Crashing(Embedded):
+    """An engine that dies before every request; another one takes up what was committed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._meanwhile = 0  # requests that wait: whoever waits for one would be lost
+
+    async def send(self, rpc: str, request: Message, *, meanwhile: bool = False) -> Any:
+        if not self._meanwhile:
+            await self._engine.stop()
+            self._engine = Engine(copy.deepcopy(self._journal), self._clock, _AS_RECORDED)
+            self._journal = self._engine.journal
+            await self._engine.start()
+        self._meanwhile += meanwhile
+        try:
+            return await super().send(rpc, request, meanwhile=meanwhile)
+        finally:
+            self._meanwhile -= meanwhile
 
 
 @dataclass
@@ -413,7 +436,7 @@ async def perform(script: Script, service: Service) -> Play:
     return await stage.end()
 
 
-async def perform_here(script: Script) -> Play:
+async def perform_here(script: Script, kind: type[Embedded] = Embedded) -> Play:
     """Plays a script on an engine of its own."""
-    async with Embedded() as engine:
+    async with kind() as engine:
         return await perform(script, engine)

@@ -29,12 +29,23 @@ from perdure.engine.versions import Target
 
 _Apply = Callable[[Execution, HistoryEvent], None]
 _APPLY: dict[int, _Apply] = {}
+_TASK_EVENTS = frozenset(
+    (
+        EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+    )
+)
 
 
 def apply(ex: Execution, event: HistoryEvent) -> None:
     """Appends `event` to the run's history and folds it into its state."""
     ex.events.append(event)
     ex.history_size += event.ByteSize()
+    if ex.task_owed and ex.task is None and event.event_type not in _TASK_EVENTS:
+        ex.task_attempt = 1  # whatever came after a failure makes the next task a first attempt
     change = _APPLY.get(event.event_type)
     if change is not None:
         change(ex, event)

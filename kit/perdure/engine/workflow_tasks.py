@@ -145,10 +145,16 @@ def note(turn: Turn, attributes: Message | HistoryEvent) -> None:
 
 
 def _relieve(turn: Turn) -> None:
-    """More waits for the end of the started task than may: the task is failed."""
-    if not turn.commanding and buffer_is_full(turn.ex, turn.limits):
-        cause = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND
-        fail_task(turn, cause, identity="history-service")
+    """More waits for the end of the started task than may: the task is failed, and the next attempt gets it all."""
+    ex = turn.ex
+    if turn.commanding or not buffer_is_full(ex, turn.limits):
+        return
+    assert ex.task is not None
+    attempt = 1 if ex.sticky_queue else ex.task.attempt + 1
+    cause = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND
+    fail_task(turn, cause, identity="history-service", reschedule=False)
+    ex.task_attempt = attempt
+    schedule_task(turn)
 
 
 def start_task(turn: Turn, identity: str, request_id: str, *, target_changed: bool = False) -> WorkflowTask:

@@ -2,6 +2,7 @@
 
 from golden.scripts import (
     activities,
+    activity_operators,
     bad_commands,
     children,
     closing,
@@ -9,6 +10,7 @@ from golden.scripts import (
     externals,
     pauses,
     queries,
+    reading,
     resets,
     signals,
     starting,
@@ -22,6 +24,7 @@ from golden.stage import SCRIPTS
 __all__ = [
     "SCRIPTS",
     "activities",
+    "activity_operators",
     "bad_commands",
     "children",
     "closing",
@@ -29,6 +32,7 @@ __all__ = [
     "externals",
     "pauses",
     "queries",
+    "reading",
     "resets",
     "signals",
     "starting",

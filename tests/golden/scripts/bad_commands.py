@@ -38,9 +38,10 @@ async def _refused(s: Stage, *commands: Command, flow: Flow | None = None) -> No
 async def _each_refused(s: Stage, *commands: Command) -> None:
     """Each command fails a first attempt of its own: a signal comes between."""
     f = await s.start()
-    for each in commands:
+    for place, each in enumerate(commands):
+        if place:
+            await f.signal()
         await f.refused(await f.poll(), start_timer("dropped"), each)
-        await f.signal()
     await f.terminate()
 
 

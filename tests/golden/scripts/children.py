@@ -242,3 +242,62 @@ async def child_of_a_child(s: Stage) -> None:
     await grandchild.work(complete())
     await child.work(complete())
     await f.work(complete())
+
+
+@script
+async def child_named_as_its_parent(s: Stage) -> None:
+    f = await s.start()
+    await f.work(start_child(f))
+    await f.work(complete())
+
+
+@script
+async def child_ends_with_a_parent_that_is_retried(s: Stage) -> None:
+    f, child = await s.start(retry_policy=retry(2)), s.flow("child")
+    await f.work(start_child(child))
+    await f.work()
+    await child.work(start_timer())
+    await f.signal()
+    await s.pause(1.2)
+    await f.work(fail())
+    await child.ended()
+    await f.work(complete())
+
+
+@script
+async def child_is_terminated_while_its_task_is_started(s: Stage) -> None:
+    f, child = await _family(s)
+    await child.poll()
+    await f.terminate()
+    await child.ended()
+
+
+@script
+async def child_is_asked_to_cancel_while_its_task_is_started(s: Stage) -> None:
+    f, child = await _family(s, parent_close_policy=REQUEST_CANCEL)
+    task = await child.poll()
+    await f.terminate()
+    await s.pause(0.5)
+    await child.complete(task)
+    await child.work(cancel())
+
+
+@script
+async def child_signals_its_parent(s: Stage) -> None:
+    f, child = await _family(s)
+    await child.work(signal_external(f.id))
+    await child.work(complete())
+    await f.happened("ChildWorkflowExecutionCompleted")
+    await f.work(complete())
+
+
+@script
+async def child_of_a_kind_without_a_policy_for_its_id(s: Stage) -> None:
+    """A failed one's id may be used again, even where only those may."""
+    other = await s.start("child")
+    await other.work(fail())
+    f = await s.start()
+    await f.work(start_child(other, workflow_id_reuse_policy=2))
+    await f.work()
+    await other.work(complete())
+    await f.work(complete())

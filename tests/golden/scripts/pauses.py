@@ -102,3 +102,52 @@ async def refused_options(s: Stage) -> None:
             workflow_execution_options={"versioning_override": {"auto_upgrade": True}},
         )
     await f.terminate()
+
+
+@script
+async def pause_while_a_timer_runs(s: Stage) -> None:
+    f = await s.start()
+    await f.work(start_timer("t", 0.5))
+    await _pause(f)
+    await s.pause(2)
+    await _resume(f)
+    await f.work(complete())
+
+
+@script
+async def pause_while_an_activity_waits(s: Stage) -> None:
+    f = await s.start()
+    await f.work(schedule_activity(f))
+    await _pause(f)
+    await _resume(f)
+    await f.activity_done(await f.activity())
+    await f.work(complete())
+
+
+@script
+async def pause_while_an_activity_runs(s: Stage) -> None:
+    f = await s.start()
+    await f.work(schedule_activity(f))
+    task = await f.activity()
+    await _pause(f)
+    await f.activity_done(task)
+    await _resume(f)
+    await f.work(complete())
+
+
+@script
+async def pause_and_terminate(s: Stage) -> None:
+    f = await s.start()
+    await f.work(start_timer())
+    await _pause(f)
+    await f.terminate()
+
+
+@script
+async def pause_and_cancel(s: Stage) -> None:
+    f = await s.start()
+    await f.work(start_timer())
+    await _pause(f)
+    await f.cancel()
+    await _resume(f)
+    await f.work(complete())

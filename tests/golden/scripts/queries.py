@@ -153,3 +153,24 @@ async def query_answered_too_late(s: Stage) -> None:
     await answer
     await s.refused("RespondQueryTaskCompleted", task_token=task.task_token, completed_type=1)
     await f.terminate()
+
+
+@script
+async def query_that_nobody_takes_from_the_sticky_queue(s: Stage) -> None:
+    f, sticky = await s.start(), s.name("sticky")
+    await f.work(start_timer("t", 0.3), sticky=sticky)
+    await f.complete(await f.poll(sticky), sticky=sticky, sticky_timeout=0.5)
+    answer = await f.query()
+    await _answer(s, await f.poll())
+    await answer
+    await f.terminate()
+
+
+@script
+async def queries_badly_asked_for(s: Stage) -> None:
+    f = await s.start()
+    await f.work(start_timer())
+    await s.refused("QueryWorkflow", execution=f.execution)
+    await s.refused("QueryWorkflow", execution=f.execution, query={})
+    await s.refused("QueryWorkflow", query={"query_type": "q"})
+    await f.terminate()

@@ -125,3 +125,37 @@ async def refused_resets(s: Stage) -> None:
     f = await _lived(s)
     for event in (0, 1, 5, 6, 99):
         await s.refused("ResetWorkflowExecution", **_point(f, event))
+
+
+@script
+async def reset_while_a_task_is_started(s: Stage) -> None:
+    f = await s.start()
+    await f.work(start_timer())
+    await f.signal("one")
+    await f.poll()
+    await f.signal("two")
+    await _reset(f, 4)
+    await f.work(complete())
+
+
+@script
+async def reset_over_a_started_activity(s: Stage) -> None:
+    f = await s.start()
+    await f.work(schedule_activity(f))
+    activity = await f.activity()
+    await f.signal()
+    await f.work()
+    await _reset(f, 9)
+    await s.refused("RespondActivityTaskCompleted", task_token=activity.task_token, identity="worker")
+    await f.work(complete())
+
+
+@script
+async def reset_of_a_reset(s: Stage) -> None:
+    f = await s.start()
+    await f.work(start_timer())
+    await f.signal("one")
+    await _reset(f, 4)
+    await f.work(start_timer("other"))
+    await _reset(f, 8)
+    await f.work(complete())

@@ -455,3 +455,56 @@ async def update_with_start_of_a_run_that_ends(s: Stage) -> None:
     answer = await _update_with_start(s, f)
     await f.work(complete())
     await _refusal(answer)
+
+
+@script
+async def update_answered_with_nonsense(s: Stage) -> None:
+    """The task fails, and the update with it."""
+    f = await _begun(s)
+    answer = await f.update("u")
+    task = await f.poll()
+    message = answered("u")
+    await f.refused(task, send_message(message.id), messages=[message])
+    await _refusal(answer)
+    await f.terminate()
+
+
+@script
+async def update_with_a_bad_command(s: Stage) -> None:
+    f = await _begun(s)
+    answer = await f.update("u")
+    task = await f.poll()
+    made = _accept_and_answer(task)
+    await f.refused(task, *made["commands"], start_timer(""), messages=made["messages"])
+    await _refusal(answer)
+    await f.terminate()
+
+
+@script
+async def update_and_the_run_closes_over_a_signal(s: Stage) -> None:
+    f = await _begun(s)
+    await f.signal("one")
+    task = await f.poll()
+    await f.signal("two")
+    await f.refused(task, complete())
+    task = await f.poll()
+    await s.refused("UpdateWorkflowExecution", **f.update_fields("u"))
+    await f.complete(task, complete())
+
+
+@script
+async def update_before_a_delayed_start(s: Stage) -> None:
+    f = await s.start(workflow_start_delay=seconds(1))
+    answer = await f.update("u")
+    await _answer(f, await f.poll())
+    await answer
+    await f.terminate()
+
+
+@script
+async def update_while_the_task_keeps_failing(s: Stage) -> None:
+    f = await s.start()
+    for _ in range(3):
+        await f.fail(await f.poll())
+    await s.refused("UpdateWorkflowExecution", **f.update_fields("u"))
+    await f.terminate()

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from golden.commands import complete, schedule_activity, seconds, start_timer
+from typing import Any
+
+from temporalio.api.sdk.v1 import EventGroupMarker
+
+from golden.commands import (
+    SUMMARY,
+    command,
+    complete,
+    marker,
+    payload,
+    schedule_activity,
+    seconds,
+    start_timer,
+)
 from golden.stage import Stage, script
 
 
@@ -237,3 +250,58 @@ async def task_commands_in_order(s: Stage) -> None:
     f = await s.start()
     await f.work(start_timer("b"), schedule_activity(f, "x"), start_timer("a"), schedule_activity(f, "w"))
     await f.terminate()
+
+
+@script
+async def task_too_large(s: Stage) -> None:
+    """A worker that could not send its answer: no later attempt would do better."""
+    f = await s.start()
+    await f.fail(await f.poll(), cause=36)
+    await f.ended()
+
+
+@script
+async def task_of_a_worker_that_has_shut_down(s: Stage) -> None:
+    f = await s.start()
+    sticky = s.name("sticky")
+    await f.work(start_timer("t", 0.3), sticky=sticky)
+    await f.complete(await f.poll(sticky), sticky=sticky)
+    await s.call("ShutdownWorker", sticky_task_queue=sticky, identity="worker", worker_instance_key="w")
+    await f.signal()
+    await f.work(complete())
+
+
+@script
+async def task_with_more_than_it_can_hold(s: Stage) -> None:
+    """A hundred events may wait for its end; one more ends it."""
+    f = await s.start()
+    await f.poll()
+    for _ in range(101):
+        await f.signal()
+    await f.work(complete())
+
+
+@script
+async def task_kept_alive_with_markers(s: Stage) -> None:
+    f = await s.start()
+    await f.work(marker("core_local_activity"), force_create_new_workflow_task=True)
+    await f.work(marker("core_local_activity"), complete())
+
+
+@script
+async def task_commands_have_metadata(s: Stage) -> None:
+    """Summaries and groups of events go from the commands to the events."""
+    f = await s.start()
+    more: dict[str, Any] = {
+        "user_metadata": SUMMARY,
+        "event_group_markers": [EventGroupMarker(label=EventGroupMarker.Label(id="g"))],
+    }
+    await f.work(
+        schedule_activity(f, **more),
+        start_timer("t", 60, **more),
+        marker("m", **more),
+        command("MODIFY_WORKFLOW_PROPERTIES", upserted_memo={"fields": {"m": payload(1)}}, **more),
+        command("CANCEL_TIMER", timer_id="t", **more),
+        command("REQUEST_CANCEL_ACTIVITY_TASK", scheduled_event_id=5, **more),
+        command("COMPLETE_WORKFLOW_EXECUTION", **more),
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
-from temporalio.api.enums.v1 import CommandType, TaskQueueKind
+from temporalio.api.enums.v1 import CommandType, TaskQueueKind, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -24,6 +24,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine import completion, updates
+from perdure.engine.closing import terminate_run
 from perdure.engine.errors import invalid, not_found
 from perdure.engine.matching import PollRequest, QueueKey
 from perdure.engine.processes import is_own, is_process_name
@@ -248,7 +249,12 @@ async def respond_workflow_task_failed(
     run, _ = await _find_task(engine, request.task_token)
     turn = engine.turn(run)
     failure = request.failure if request.HasField("failure") else None
-    fail_task(turn, request.cause, failure, request.identity)
+    if request.cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE:
+        terminate_run(
+            turn, "GrpcMessageTooLarge", None, "history-service"
+        )  # it will be as large the next time
+    else:
+        fail_task(turn, request.cause, failure, request.identity)
     engine.commit(turn)
     await engine.journal.durable(run.ticket)
     return RespondWorkflowTaskFailedResponse()
