@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import temporalio.activity
@@ -30,7 +31,7 @@ def note(what: str, token: str = "") -> str:
     info = temporalio.activity.info()
     line = {
         "what": what,
-        "run": info.workflow_run_id,
+        "run": info.workflow_run_id or info.activity_run_id,
         "activity": info.activity_id,
         "type": info.activity_type,
         "attempt": info.attempt,
@@ -88,6 +89,17 @@ async def climb(steps: int) -> list[Any]:
     return done(steps)
 
 
+@perdure.activity(timeout="20s", initial_interval="60s", backoff=1.0)
+async def gate(number: int) -> list[Any]:
+    """Fails until somebody opens the gate, and waits a long time in between."""
+    note("begin")
+    workflow_id = temporalio.activity.info().workflow_id
+    if not await asyncio.to_thread(Path(f"{os.environ['CHAOS_LEDGER']}.{workflow_id}").exists):
+        note("fail")
+        raise ConnectionError("the gate is closed")
+    return done(number)
+
+
 @perdure.activity(timeout="20s", maximum_attempts=1)
 async def pay_once(amount: int) -> list[Any]:
     """Must never be begun twice, whatever happens."""
@@ -139,6 +151,25 @@ async def family(children: int) -> int:
     values = await asyncio.gather(*(chain(number + 2) for number in range(children)))
     value, _ = await add(sum(values), 1)
     return value
+
+
+@perdure.workflow
+async def gated(number: int) -> int:
+    value, _ = await gate(number)
+    return int(value)
+
+
+@perdure.workflow
+@temporalio.workflow.defn(name="endless")
+class Endless:
+    """Continues as new for ever: it must be cancelled."""
+
+    @temporalio.workflow.run
+    async def run(self, total: int = 0) -> int:
+        value, _ = await add(total, 1)
+        await asyncio.sleep(0.2)
+        temporalio.workflow.continue_as_new(value)
+        return 0
 
 
 @perdure.workflow
@@ -197,4 +228,4 @@ class Mailbox:
         return len(self.numbers)
 
 
-WORKFLOWS = (chain, fan, waits, pays, family, Relay, Mailbox)
+WORKFLOWS = (chain, fan, waits, pays, family, gated, Endless, Relay, Mailbox)

@@ -1,6 +1,6 @@
 """The process that the chaos test kills: a session of perdure, told what to do through its standard input.
 
-One JSON value a line, each way. Commands: {"do": start | signal | update | result, "id": ..., "n": ...}. For
+One JSON value a line, each way. Commands: {"do": start | signal | update | result, "id": ..., "n": ...}, or one of `chaos_requests`. For
 each one an acknowledgement leaves only after perdure's own call has returned: what the driver has read, it
 may hold perdure to. Everything else that is printed goes to standard error, the kernel's log.
 
@@ -8,7 +8,7 @@ may hold perdure to. Everything else that is printed goes to standard error, the
 
 With EDITION 0 the kernel has only the workflows of `chaos_flows`. Otherwise it also defines the cells below, edited a
 little for each edition, as a person does: open runs stay with the edition that they began with, whose source is then
-in the file only.
+in the file only. With CHAOS_PARKED set, its engine leaves every quiet run to the file.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ os.dup2(2, 1)
 import chaos_flows  # noqa: E402  # whatever is printed while these are imported goes to the log
 
 import perdure  # noqa: E402
+
+# isort: split
+import chaos_requests  # noqa: E402
+from temporalio.service import RPCError  # noqa: E402
 
 ACTIVITY_CELL = """
 import asyncio
@@ -72,6 +76,10 @@ def result(command: dict[str, Any]) -> Any:
     return perdure.run(command["id"]).result()
 
 
+def request(command: dict[str, Any]) -> Any:
+    return chaos_requests.request(command["do"], command["id"], command["n"])
+
+
 DO: dict[str, Callable[[dict[str, Any]], Any]] = {
     "start": start,
     "signal": signal,
@@ -82,8 +90,8 @@ DO: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 def obey(command: dict[str, Any]) -> None:
     try:
-        answer = DO[command["do"]](command)
-    except perdure.PerdureError as error:
+        answer = DO.get(command["do"], request)(command)
+    except (perdure.PerdureError, RPCError, TimeoutError) as error:
         tell(refused=command, why=f"{type(error).__name__}: {error}")
     except Exception:
         tell(broke=command, why=traceback.format_exc()[-3000:])
@@ -101,11 +109,28 @@ def define(edition: int) -> None:
     FLOWS["edited"] = namespace["edited"]
 
 
+def opened(file: str) -> perdure.Session:
+    """The process's session; one that parks whatever it can, if so asked."""
+    if "CHAOS_PARKED" not in os.environ:
+        return perdure.session(file)
+    from dataclasses import replace
+
+    from perdure.engine.clock import SystemClock
+    from perdure.engine.limits import DEFAULT
+    from perdure.frontend.stored import stored_engine
+    from perdure.session import Session, use
+
+    parking = replace(DEFAULT, open_bytes=0, closed_bytes=0)
+    session = Session(file, open_engine=stored_engine(SystemClock(), parking))
+    use(session)
+    return session
+
+
 def main() -> None:
     edition = int(sys.argv[2])
     if edition:
         define(edition)
-    session = perdure.session(sys.argv[1])
+    session = opened(sys.argv[1])
     chaos_flows.told = lambda what: tell(ran=what)
     tell(ready=session.role, cells=bool(edition), seconds=round(time.monotonic() - began, 3))
     with ThreadPoolExecutor(64) as threads:

@@ -57,7 +57,10 @@ def _begin_standalone(ex: Execution, records: RunRecords) -> None:
 
 
 def _count_transitions(records: RunRecords) -> int:
-    """About how many transactions a run has had: what one of them wrote has one time, and hardly two have the same."""
+    """About how many transactions a run has had: what one of them wrote has one time, and hardly two have the same.
+
+    The events that a reset has copied are older than the run.
+    """
     if records.started.division:
         beats = sum(beat.total for beat in records.heartbeats)
         changes = len(records.activity_changes)
@@ -72,7 +75,7 @@ def _count_transitions(records: RunRecords) -> int:
                 times.add(step.ended_time)
             case _:
                 times.add(step.time)
-    return len(times)
+    return sum(time >= records.started.start_time for time in times)
 
 
 def _fold_attempts(ex: Execution, records: RunRecords) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from perdure.engine.clock import Clock
 from perdure.engine.engine import Engine
+from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.project import Project
 from perdure.errors import StoreError
 from perdure.frontend.calls import Service
@@ -48,12 +49,12 @@ class StoredEngine:
             self.store.close()
 
 
-def stored_engine(clock: Clock) -> Callable[[Path], Awaitable[StoredEngine]]:
+def stored_engine(clock: Clock, limits: Limits = DEFAULT) -> Callable[[Path], Awaitable[StoredEngine]]:
     """How the engine is opened on a DuckDB file."""
 
     async def open_engine(file: Path) -> StoredEngine:
         store = await asyncio.to_thread(Store.open, file)
-        engine = Engine(store, clock)
+        engine = Engine(store, clock, limits)
         try:
             await engine.start()
         except BaseException:
