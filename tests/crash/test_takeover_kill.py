@@ -10,13 +10,26 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import DescribeBatchOperationRequest, StartBatchOperationRequest
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    WorkflowFailureError,
+)
+from temporalio.exceptions import TimeoutError
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a system with SIGKILL")
 
@@ -89,6 +102,15 @@ def where(event: dict[str, Any]) -> tuple[str, str]:
     return event["address"], event["token"]
 
 
+async def until(ask: Callable[[], Awaitable[Any]], holds: Callable[[Any], object]) -> Any:
+    """The first answer of which that holds."""
+    while True:
+        answer = await ask()
+        if holds(answer):
+            return answer
+        await asyncio.sleep(0.05)
+
+
 def test_each_killed_owner_has_one_successor_on_its_port(enter: Enter, file: Path) -> None:
     members = [enter() for _ in range(4)]
     first = members[0].entered
@@ -124,6 +146,59 @@ def test_a_run_goes_on_when_the_owner_is_killed(enter: Enter, tmp_path: Path) ->
 
     assert asyncio.run(asyncio.wait_for(main(), 60)) == 12
     assert sorted(set(notes.read_text().split()), key=int) == [str(step) for step in range(12)]
+
+
+def test_what_nobody_works_on_goes_on_in_the_new_owner(enter: Enter) -> None:
+    """A schedule, a batch operation, a timeout: what the engine does by itself."""
+    owner, joined = enter(), enter()
+    job = StartBatchOperationRequest(
+        namespace="default", job_id="job", reason="why", max_operations_per_second=2
+    )
+    job.visibility_query = "WorkflowId STARTS_WITH 'idle'"
+    job.signal_operation.signal = "go"
+    ticks = ScheduleIntervalSpec(every=timedelta(seconds=1))
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow("Nobody", id="tick", task_queue="nobody"),
+        spec=ScheduleSpec(intervals=[ticks]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.ALLOW_ALL),
+    )
+
+    async def main() -> None:
+        client = await Client.connect(owner.entered["address"], api_key=owner.entered["token"], tls=False)
+        limited = await client.start_workflow(
+            "Nobody", id="limited", task_queue="nobody", run_timeout=timedelta(seconds=2)
+        )
+        for number in range(6):
+            await client.start_workflow("Nobody", id=f"idle-{number}", task_queue="nobody")
+        handle = await client.create_schedule("ticks", schedule)
+        await client.workflow_service.start_batch_operation(job)
+        await until(
+            lambda: client.count_workflows("WorkflowId STARTS_WITH 'tick'"), lambda found: found.count
+        )
+        await asyncio.to_thread(owner.kill)
+        assert (await asyncio.to_thread(joined.next))["role"] == "owner"
+        with pytest.raises(WorkflowFailureError) as failure:
+            await limited.result()
+        assert isinstance(failure.value.cause, TimeoutError)
+        described = DescribeBatchOperationRequest(namespace="default", job_id="job")
+        done = await until(
+            lambda: client.workflow_service.describe_batch_operation(described),
+            lambda found: found.HasField("close_time"),
+        )
+        assert (done.complete_operation_count, done.failure_operation_count) == (6, 0)
+        for number in range(6):
+            events = (await client.get_workflow_handle(f"idle-{number}").fetch_history()).events
+            kinds = [event.event_type for event in events]
+            assert kinds.count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED) == 1
+        await until(handle.describe, lambda found: found.info.num_actions >= 4)
+        await handle.delete()
+        started = [each.id async for each in client.list_workflows("WorkflowId STARTS_WITH 'tick'")]
+        seconds = sorted(
+            datetime.fromisoformat(id.removeprefix("tick-").replace("Z", "+00:00")) for id in started
+        )
+        assert seconds == [seconds[0] + timedelta(seconds=number) for number in range(len(seconds))]
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_a_fork_of_the_dead_owner_stands_in_nobodys_way(enter: Enter) -> None:

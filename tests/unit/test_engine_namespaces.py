@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from engine_driver import Driver, in_engine
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.command.v1 import Command
-from temporalio.api.enums.v1 import CommandType, NamespaceState
+from temporalio.api.enums.v1 import CommandType, IndexedValueType, NamespaceState
 from temporalio.api.errordetails.v1 import NamespaceInvalidStateFailure, NamespaceNotFoundFailure
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
@@ -18,6 +21,7 @@ from temporalio.api.operatorservice.v1 import (
 )
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
+    CreateWorkerDeploymentRequest,
     DeprecateNamespaceRequest,
     DescribeNamespaceRequest,
     DescribeNamespaceResponse,
@@ -30,6 +34,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine.errors import Code, ServiceError
 from perdure.engine.service import Service
+from perdure.testing import MemoryJournal
 
 DAY = Duration(seconds=86_400)
 
@@ -177,6 +182,35 @@ async def test_a_deleted_namespace_leaves_nothing(driver: Driver) -> None:
     ask = CountWorkflowExecutionsRequest(namespace="team")
     assert (await driver.call("CountWorkflowExecutions", ask)).count == 0
     await start_in(driver, "team")
+
+
+@in_engine
+async def test_a_deletion_goes_on_after_a_crash(driver: Driver) -> None:
+    await register(driver)
+    for number in range(3):
+        await start_in(driver, "team", f"w{number}")
+    kind = {"Colour": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD}
+    await driver.call(
+        "AddSearchAttributes", AddSearchAttributesRequest(namespace="team", search_attributes=kind)
+    )
+    made = CreateWorkerDeploymentRequest(namespace="team", deployment_name="d", request_id="r")
+    await driver.call("CreateWorkerDeployment", made)
+    driver.engine.limits = replace(driver.engine.limits, visibility_page=1)
+    files: list[MemoryJournal] = []
+    driver.journal.observe = lambda records: files.append(copy.deepcopy(driver.journal))
+    await driver.call("DeleteNamespace", DeleteNamespaceRequest(namespace="team"))
+    again = RegisterNamespaceRequest(namespace="team", workflow_execution_retention_period=DAY)
+    for file in files[:4]:  # gone, and its runs one by one
+        file.observe = None
+        assert file.kept()
+        successor = Driver(file, driver.clock, driver.limits)
+        await successor.engine.start()
+        assert (await refused(successor, "RegisterNamespace", again)).code is Code.ALREADY_EXISTS
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not file.runs and not file.kept()
+        await register(successor)
+        await successor.engine.stop()
 
 
 @in_engine

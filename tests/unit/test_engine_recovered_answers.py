@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +20,10 @@ from temporalio.api.update.v1 import Acceptance
 from temporalio.api.workflow.v1 import VersioningOverride
 from temporalio.api.workflowservice import v1 as api
 
+from perdure.engine.errors import ServiceError
 from perdure.engine.protos import SECOND, duration
+from perdure.engine.records import Record
+from perdure.testing import MemoryJournal
 
 HOUR = 3600 * SECOND
 DAY = duration(24 * HOUR)
@@ -254,3 +258,49 @@ def _differences(one: Message, other: Message) -> str:
     gone = [f"- {line.strip()}" for line in lines[0] if line not in lines[1]]
     new = [f"+ {line.strip()}" for line in lines[1] if line not in lines[0]]
     return "; ".join([*gone, *new]) or f"another order: {one} {other}"
+
+
+async def answer_or_refusal(d: Driver, question: Message) -> Any:
+    try:
+        return await answer_to(d, question)
+    except ServiceError as refusal:
+        return refusal
+
+
+@in_engine
+async def test_an_engine_may_end_after_any_commit(d: Driver) -> None:
+    """Whatever is done in several commits is sound between them, too."""
+    files: list[MemoryJournal] = []
+
+    def observe(records: Sequence[Record]) -> None:
+        if records:
+            files.append(copy.deepcopy(d.journal))
+
+    with d.clock.held():
+        d.journal.observe = observe
+        for happen in (documents, schedules, batches, workflows, other_workflows, ends):
+            await happen(d)
+        d.journal.observe = None
+        for file in files:
+            file.observe = None
+            after = Driver(file, d.clock, d.limits)
+            await after.engine.start()
+            for question in questions():
+                await answer_or_refusal(after, question)
+            await after.engine.stop()
+    assert len(files) > 60
+
+
+async def ends(d: Driver) -> None:
+    """What was made goes again."""
+    version = WorkerDeploymentVersion(deployment_name="idle", build_id="1")
+    await ask(d, api.CreateWorkerDeploymentRequest(**HERE, deployment_name="idle", request_id="r"))
+    await ask(d, api.CreateWorkerDeploymentVersionRequest(**HERE, deployment_version=version))
+    await ask(d, api.DeleteWorkerDeploymentVersionRequest(**HERE, deployment_version=version))
+    await ask(d, api.DeleteWorkerDeploymentRequest(**HERE, deployment_name="idle"))
+    await ask(d, api.DeleteScheduleRequest(**HERE, schedule_id="s0"))
+    await ask(d, operator.RemoveSearchAttributesRequest(namespace="default", search_attributes=["Colour"]))
+    await ask(d, operator.DeleteNamespaceRequest(namespace="team"))
+    await ask(d, api.DeleteActivityExecutionRequest(**HERE, activity_id="alone"))
+    for workflow_id in IDS:
+        await ask(d, api.DeleteWorkflowExecutionRequest(**HERE, workflow_execution=execution(workflow_id)))

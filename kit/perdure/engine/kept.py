@@ -6,7 +6,7 @@ business of the module that owns the kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from perdure.engine.journal import Journal
 from perdure.engine.records import Kept
@@ -48,6 +48,10 @@ class Documents:
             bodies[id] = body
         return Kept(kind, namespace, id, self._now(), body)
 
+    def append(self, records: Sequence[Kept]) -> int:
+        """Keeps what `record` gave, in one transaction; returns its ticket."""
+        return self._journal.append(records)
+
     def put(self, kind: str, namespace: str, id: str, body: bytes) -> int:
         """Keeps a document in place of an older one; returns the ticket of its commit."""
         self._bodies.setdefault((kind, namespace), {})[id] = body
@@ -58,7 +62,7 @@ class Documents:
         self._bodies.get((kind, namespace), {}).pop(id, None)
         return self._journal.append([Kept(kind, namespace, id, self._now(), None)])
 
-    def drop_namespace(self, namespace: str) -> int:
-        """Takes all documents of a namespace away; returns the ticket of the commit."""
+    def gone(self, namespace: str) -> list[Kept]:
+        """Takes all documents of a namespace away; gives the records of that."""
         gone = [(kind, id) for (kind, of), bodies in self._bodies.items() if of == namespace for id in bodies]
-        return max((self.drop(kind, namespace, id) for kind, id in gone), default=0)
+        return [self.record(kind, namespace, id, None) for kind, id in gone]

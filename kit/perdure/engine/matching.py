@@ -267,6 +267,12 @@ class Matching:
             queue.backlog.rebuild(lambda offer: self._group_of(offer, key))
             self._serve(queue)
 
+    def forget_limits(self, namespace: str) -> None:
+        """The namespace is deleted, with what operators set there."""
+        for key in [key for key in self._limits if key.namespace == namespace]:
+            self.limit(key, QueueLimits())
+            del self._limits[key]
+
     def _set_pace(self, queue: TaskQueue, asked: float | None) -> None:
         """The operator's limit, or else the one that the last poller asked for."""
         queue.pace.change(queue.limits.rate if queue.limits.rate is not None else asked, self._now())

@@ -25,6 +25,7 @@ from perdure.engine.limits import Limits
 from perdure.engine.protos import SECOND, duration, from_duration, timestamp
 
 KIND: Final = "namespace"
+_LEAVING: Final = "deletion of a namespace"
 DEFAULT_NAMESPACE: Final = "default"
 CLUSTER: Final = "active"
 
@@ -86,9 +87,19 @@ class Namespaces:
         self._known[name] = found
         return self._kept.put(KIND, "", name, found.SerializeToString())
 
-    def drop(self, name: str) -> int:
+    def leave(self, name: str) -> int:
+        """The namespace is gone from now on; what is in it is still to be deleted. Returns the ticket of the commit."""
         self._known.pop(name, None)
-        return self._kept.drop(KIND, "", name)
+        record = self._kept.record
+        return self._kept.append([record(KIND, "", name, None), record(_LEAVING, "", name, name.encode())])
+
+    def leaving(self) -> list[str]:
+        """Those whose deletion has not come to its end."""
+        return list(self._kept.of(_LEAVING, ""))
+
+    def left(self, name: str) -> int:
+        """Nothing of the namespace is left but its documents, which go now; returns the ticket of the commit."""
+        return self._kept.append([*self._kept.gone(name), self._kept.record(_LEAVING, "", name, None)])
 
 
 def no_namespace(name: str) -> ServiceError:

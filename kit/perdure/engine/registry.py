@@ -74,28 +74,39 @@ class Registry:
         return [(namespace, deployment) for (namespace, _), deployment in self._deployments.items()]
 
     def save(self, namespace: str, deployment: Deployment, *build_ids: str) -> int:
-        """Keeps a deployment and some of its versions as they are now; returns the ticket of the commit."""
+        """Keeps a deployment and some of its versions as they are now, in one transaction; returns its ticket."""
         self._deployments[namespace, deployment.name] = deployment
         stored = DescribeWorkerDeploymentResponse(
             worker_deployment_info=deployment.info, conflict_token=deployment.token
         )
         requests = {"": deployment.request_id, **deployment.version_requests}
-        self._documents.put(_REQUESTS, namespace, deployment.name, json.dumps(requests).encode())
+        record = self._documents.record
+        kept = [
+            record(_DEPLOYMENT, namespace, deployment.name, stored.SerializeToString()),
+            record(_REQUESTS, namespace, deployment.name, json.dumps(requests).encode()),
+        ]
         for build_id in build_ids:
             id = str(Version(deployment.name, build_id))
             if build_id in deployment.versions:
                 body = deployment.versions[build_id].SerializeToString()
-                self._documents.put(_VERSION, namespace, id, body)
+                kept.append(record(_VERSION, namespace, id, body))
             elif self._documents.get(_VERSION, namespace, id) is not None:
-                self._documents.drop(_VERSION, namespace, id)
+                kept.append(record(_VERSION, namespace, id, None))
         self._index()
-        return self._documents.put(_DEPLOYMENT, namespace, deployment.name, stored.SerializeToString())
+        return self._documents.append(kept)
 
     def drop(self, namespace: str, name: str) -> int:
         del self._deployments[namespace, name]
         self._index()
-        self._documents.drop(_REQUESTS, namespace, name)
-        return self._documents.drop(_DEPLOYMENT, namespace, name)
+        record = self._documents.record
+        return self._documents.append(
+            [record(kind, namespace, name, None) for kind in (_DEPLOYMENT, _REQUESTS)]
+        )
+
+    def forget(self, namespace: str) -> None:
+        """The namespace is deleted."""
+        self._deployments = {key: kept for key, kept in self._deployments.items() if key[0] != namespace}
+        self._index()
 
     def polled(self, key: QueueKey, version: Version, now: int) -> int | None:
         """A worker of a version polls a queue; a ticket if that was not known."""

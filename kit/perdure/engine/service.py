@@ -110,8 +110,9 @@ class Service:
         return method in HANDLERS
 
     def resume(self) -> None:
-        """At the engine's start: takes up what handlers had set an alarm for."""
+        """At the engine's start: takes up what handlers had begun, or had set an alarm for."""
         deployments.resume_drainage(self._engine)
+        namespaces.resume_deletions(self._engine)
 
     async def call(self, method: str, request: Message, metadata: Mapping[str, str] = {}) -> Message:
         """Answers one request.

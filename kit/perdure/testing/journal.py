@@ -43,7 +43,7 @@ class MemoryJournal:
         self.outputs: list[Output] = []
         self._kept: dict[tuple[str, str, str], Kept] = {}
         self._definitions: dict[tuple[str, str, str], Definition] = {}
-        self._observe = observe
+        self.observe = observe
         self._ticket = 0
         self._durable = 0
         self._held = False
@@ -55,8 +55,8 @@ class MemoryJournal:
         self._ticket += 1
         if not self._held:
             self._durable = self._ticket
-        if self._observe is not None:
-            self._observe(records)
+        if self.observe is not None:
+            self.observe(records)
         return self._ticket
 
     def hold(self) -> None:

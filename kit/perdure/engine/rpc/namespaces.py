@@ -28,6 +28,7 @@ from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.namespaces import DEFAULT_NAMESPACE, no_namespace
 from perdure.engine.rpc.common import Handlers
 from perdure.engine.rpc.deleting import delete_all
+from perdure.errors import StoreError
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -104,7 +105,7 @@ async def register_namespace(
     engine: Engine, request: RegisterNamespaceRequest, metadata: Mapping[str, str]
 ) -> RegisterNamespaceResponse:
     found = namespaces.register(request, engine.limits)
-    if engine.namespaces.find(request.namespace) is not None:
+    if engine.namespaces.find(request.namespace) or request.namespace in engine.namespaces.leaving():
         raise ServiceError(
             Code.ALREADY_EXISTS,
             f'Namespace "{request.namespace}" already exists',
@@ -154,13 +155,32 @@ async def delete_namespace(
         raise ServiceError(
             Code.FAILED_PRECONDITION, f"unable to delete namespace {name}: every perdure file has it"
         )
-    ticket = engine.namespaces.drop(name)  # nothing is started there from now on
+    engine.namespaces.leave(name)  # nothing is started there from now on
+    await _delete_rest(engine, name)
+    return DeleteNamespaceResponse(deleted_namespace=namespaces.deleted_name(found))
+
+
+async def _delete_rest(engine: Engine, name: str) -> None:
+    """Deletes all that is in a namespace which is gone already."""
+    engine.batches.forget(name)
     await delete_all(engine, name)
     engine.search_attributes.forget(name)
-    engine.batches.forget(name)
-    ticket = max(ticket, engine.kept.drop_namespace(name))
-    await engine.journal.durable(ticket)
-    return DeleteNamespaceResponse(deleted_namespace=namespaces.deleted_name(found))
+    engine.deployments.forget(name)
+    engine.matching.forget_limits(name)
+    await engine.journal.durable(engine.namespaces.left(name))
+
+
+def resume_deletions(engine: Engine) -> None:
+    """At the engine's start: namespaces that were being deleted when it stopped."""
+    for name in engine.namespaces.leaving():
+        engine.run_aside(_go_on_deleting(engine, name), f"perdure-delete-{name}")
+
+
+async def _go_on_deleting(engine: Engine, name: str) -> None:
+    try:
+        await _delete_rest(engine, name)
+    except StoreError:
+        return  # nothing can be kept any more; the next engine goes on
 
 
 HANDLERS: Handlers = {
