@@ -30,9 +30,9 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine.engine import Engine
 from perdure.engine.limits import DEFAULT, Limits
-from perdure.engine.matching import QueueKey, Seen
 from perdure.engine.protos import SECOND, duration
 from perdure.engine.runs import Run
+from perdure.engine.task_queues import QueueKey, Seen
 from perdure.testing import JumpingClock, MemoryJournal
 
 QUEUE = "queue"

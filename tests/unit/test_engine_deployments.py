@@ -47,18 +47,11 @@ from temporalio.api.workflowservice.v1 import (
     UpdateWorkflowExecutionOptionsRequest,
 )
 
-from perdure.engine.deployments import (
-    Change,
-    Deployment,
-    create,
-    register,
-    route_queue,
-    set_current,
-    set_ramping,
-)
+from perdure.engine.deployments import Change, Deployment, create, register, set_current, set_ramping
 from perdure.engine.errors import Code, ServiceError
-from perdure.engine.matching import QueueKey
 from perdure.engine.protos import SECOND
+from perdure.engine.queue_routing import route_queue
+from perdure.engine.task_queues import QueueKey
 from perdure.engine.versions import Version, check_override, current_form, parse_version, pin_to
 
 NAME = "payments"

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.engine.journal import InvalidQueryError, InvalidTokenError, Scope
-from perdure.store.visibility import DEFAULT_ORDER, Condition, compile_filter
+from perdure.store.condition import DEFAULT_ORDER, Condition
+from perdure.store.visibility import compile_filter
 
 SCOPE = Scope(
     "default",

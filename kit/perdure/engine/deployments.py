@@ -6,11 +6,9 @@ are derived from them. TEMPORAL.md, section 19.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payload
 from temporalio.api.deployment.v1 import (
     RoutingConfig,
@@ -25,14 +23,12 @@ from temporalio.api.enums.v1 import (
     VersionDrainageStatus,
     WorkerDeploymentVersionStatus,
 )
-from temporalio.api.workflowservice.v1 import ListWorkerDeploymentsResponse
 
 from perdure.engine.errors import Code, ServiceError, not_found
-from perdure.engine.protos import from_timestamp, timestamp
-from perdure.engine.versions import UNVERSIONED, Target, Version, dotted, version_of
+from perdure.engine.protos import timestamp
+from perdure.engine.versions import UNVERSIONED, Version, dotted, version_of
 
 _Status = WorkerDeploymentVersionStatus
-_Summary = WorkerDeploymentInfo.WorkerDeploymentVersionSummary
 _DRAINING = VersionDrainageStatus.VERSION_DRAINAGE_STATUS_DRAINING
 _DRAINED = VersionDrainageStatus.VERSION_DRAINAGE_STATUS_DRAINED
 
@@ -381,114 +377,4 @@ def check_delete(deployment: Deployment) -> None:
 # --- for readers
 
 
-def describe(deployment: Deployment) -> WorkerDeploymentInfo:
-    info = WorkerDeploymentInfo()
-    info.CopyFrom(deployment.info)
-    info.version_summaries.extend(_summary(v) for v in _newest_first(deployment))
-    return info
-
-
-def describe_version(version: WorkerDeploymentVersionInfo) -> WorkerDeploymentVersionInfo:
-    """Without what Temporal shows in the summaries only."""
-    info = WorkerDeploymentVersionInfo()
-    info.CopyFrom(version)
-    for name in ("first_activation_time", "last_current_time", "last_deactivation_time"):
-        info.ClearField(name)
-    return info
-
-
-def _newest_first(deployment: Deployment) -> list[WorkerDeploymentVersionInfo]:
-    return sorted(deployment.versions.values(), key=lambda v: from_timestamp(v.create_time), reverse=True)
-
-
-def _summary(version: WorkerDeploymentVersionInfo) -> _Summary:
-    summary = _Summary(
-        version=version.version,
-        deployment_version=version.deployment_version,
-        create_time=version.create_time,
-        status=version.status,
-        drainage_status=version.drainage_info.status,
-    )
-    for name, source in (
-        ("drainage_info", "drainage_info"),
-        ("current_since_time", "current_since_time"),
-        ("ramping_since_time", "ramping_since_time"),
-        ("routing_update_time", "routing_changed_time"),
-        ("first_activation_time", "first_activation_time"),
-        ("last_current_time", "last_current_time"),
-        ("last_deactivation_time", "last_deactivation_time"),
-    ):
-        if version.HasField(source):  # type: ignore[arg-type]
-            getattr(summary, name).CopyFrom(getattr(version, source))
-    return summary
-
-
-def listed(deployment: Deployment) -> ListWorkerDeploymentsResponse.WorkerDeploymentSummary:
-    summary = ListWorkerDeploymentsResponse.WorkerDeploymentSummary(
-        name=deployment.name, create_time=deployment.info.create_time, routing_config=deployment.routing
-    )
-    newest = _newest_first(deployment)
-    if newest:
-        summary.latest_version_summary.CopyFrom(_summary(newest[0]))
-        summary.latest_version_summary.ClearField(
-            "drainage_status"
-        )  # deprecated; Temporal leaves it out here
-    for name, version in (
-        ("current_version_summary", version_of(deployment.routing.current_deployment_version)),
-        ("ramping_version_summary", version_of(deployment.routing.ramping_deployment_version)),
-    ):
-        if version is not None:
-            getattr(summary, name).CopyFrom(_summary(deployment.versions[version.build_id]))
-    return summary
-
-
 # --- where tasks go
-
-
-NOWHERE = Target(None)
-
-
-@dataclass(frozen=True, slots=True)
-class QueueRouting:
-    """What the deployments make of one task queue: the current version, and the one that is ramped up, if any."""
-
-    current: Target = NOWHERE
-    ramping: Target | None = None
-    percentage: float = 0.0
-    changed_time: Timestamp | None = None
-
-    def target(self, workflow_id: str, *, use_ramping: bool = False) -> Target:
-        """Where the tasks go of a run that is not pinned. A run stays on its side of the ramp, by its workflow id."""
-        if self.ramping is None:
-            return self.current
-        if use_ramping and self.ramping.version is not None:
-            return self.ramping
-        share = 100 * zlib.crc32(workflow_id.encode()) / 2**32
-        return self.ramping if self.percentage >= 100 or share < self.percentage else self.current
-
-
-def route_queue(deployments: Iterable[Deployment], members: set[Version]) -> QueueRouting:
-    """The routing of a queue that workers of the versions `members` poll: the latest word of any of their deployments counts."""
-    current, ramping = NOWHERE, None
-    percentage, current_time, ramp_time = 0.0, 0, 0
-    changed: Timestamp | None = None
-    for deployment in deployments:
-        routing = deployment.routing
-        version = version_of(routing.current_deployment_version)
-        when = from_timestamp(routing.current_version_changed_time)
-        if version in members and (current.version is None or when > current_time):
-            current, current_time = Target(version, routing.revision_number), when
-            changed = routing.current_version_changed_time
-        elif version is None and current.version is None and when > current_time:
-            current, current_time = Target(None, routing.revision_number), when
-            changed = routing.current_version_changed_time
-        if not routing.ramping_version:
-            continue
-        version = version_of(routing.ramping_deployment_version)
-        when = from_timestamp(routing.ramping_version_percentage_changed_time)
-        if (version in members or version is None) and when > ramp_time:
-            ramping, ramp_time = Target(version, routing.revision_number), when
-            percentage = routing.ramping_version_percentage
-            if changed is None or when > from_timestamp(changed):
-                changed = routing.ramping_version_percentage_changed_time
-    return QueueRouting(current, ramping, percentage, changed)

@@ -24,9 +24,9 @@ from perdure.engine import externals, starting
 from perdure.engine.bounds import too_many_signals
 from perdure.engine.closing import replace_run, terminate_run
 from perdure.engine.inheritance import HasVersion, inherit_as_child, inherit_in_chain
-from perdure.engine.matching import QueueKey
 from perdure.engine.runs import Run
 from perdure.engine.state import Child, Execution
+from perdure.engine.task_queues import QueueKey
 from perdure.engine.turn import (
     CancelExternal,
     Closed,

@@ -26,8 +26,8 @@ from perdure.engine.journal import Journal
 from perdure.engine.kept import Documents
 from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.local_project import LocalProject
-from perdure.engine.matching import Kind, Matching, Offer, QueueKey
-from perdure.engine.namespaces import Namespaces
+from perdure.engine.matching import Matching
+from perdure.engine.namespace_registry import Namespaces
 from perdure.engine.priorities import inherited, rank
 from perdure.engine.processes import Lease, Processes, is_process_name, may_live
 from perdure.engine.queue_config import kept_limits
@@ -40,6 +40,7 @@ from perdure.engine.schedules import state as schedules
 from perdure.engine.schedules.scheduler import Scheduler
 from perdure.engine.service import Service
 from perdure.engine.state import RUNNING, Execution
+from perdure.engine.task_queues import Kind, Offer, QueueKey
 from perdure.engine.turn import (
     Effect,
     OfferActivity,

@@ -1,12 +1,10 @@
-"""Namespaces: what each one says of itself, and which may be used. TEMPORAL.md, section 1.1.
+"""Namespaces: what each one says of itself, and how requests change it. Pure. TEMPORAL.md, section 1.1.
 
-A namespace is a kept document of kind `KIND`, its name the id, its body a DescribeNamespaceResponse without what is the same for all
-of them. "default" is there from the beginning, and stays.
+"default" is there from the beginning, and stays. `namespace_registry` keeps them.
 """
 
 from __future__ import annotations
 
-import uuid
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -20,12 +18,9 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
-from perdure.engine.kept import Documents
 from perdure.engine.limits import Limits
 from perdure.engine.protos import SECOND, duration, from_duration, timestamp
 
-KIND: Final = "namespace"
-_LEAVING: Final = "deletion of a namespace"
 DEFAULT_NAMESPACE: Final = "default"
 CLUSTER: Final = "active"
 
@@ -38,68 +33,6 @@ _STATES: Final = {  # which state may follow which
     _State.NAMESPACE_STATE_REGISTERED: (_State.NAMESPACE_STATE_DEPRECATED, _State.NAMESPACE_STATE_DELETED),
     _State.NAMESPACE_STATE_DEPRECATED: (_State.NAMESPACE_STATE_DELETED,),
 }
-
-
-class Namespaces:
-    """The namespaces of the file, over the kept documents."""
-
-    def __init__(self, kept: Documents) -> None:
-        self._kept = kept
-        self._known: dict[str, DescribeNamespaceResponse] = {}
-
-    def find(self, name: str) -> DescribeNamespaceResponse | None:
-        if found := self._known.get(name):
-            return found
-        body = self._kept.get(KIND, "", name)
-        if body is None and name != DEFAULT_NAMESPACE:
-            return None
-        found = _default() if body is None else DescribeNamespaceResponse.FromString(body)
-        self._known[name] = found
-        return found
-
-    def id_of(self, name: str) -> str:
-        """The id of a namespace; "" if there is none of this name."""
-        found = self.find(name)
-        return found.namespace_info.id if found is not None else ""
-
-    def find_id(self, id: str) -> DescribeNamespaceResponse | None:
-        return next((each for each in self.all() if each.namespace_info.id == id), None)
-
-    def all(self) -> list[DescribeNamespaceResponse]:
-        """All of them, oldest first."""
-        names = dict.fromkeys((DEFAULT_NAMESPACE, *self._kept.of(KIND, "")))
-        return [found for name in names if (found := self.find(name)) is not None]
-
-    def check(self, name: str, *, starting: bool = False) -> None:
-        """Raises NOT_FOUND for a namespace that is not there, FAILED_PRECONDITION for a start in one that is deprecated."""
-        if name == DEFAULT_NAMESPACE and name in self._known and not starting:
-            return
-        found = self.find(name)
-        if found is None:
-            raise no_namespace(name)
-        state = found.namespace_info.state
-        if starting and state != _State.NAMESPACE_STATE_REGISTERED:
-            raise wrong_state(name, state)
-
-    def put(self, found: DescribeNamespaceResponse) -> int:
-        """Keeps a namespace; returns the ticket of the commit."""
-        name = found.namespace_info.name
-        self._known[name] = found
-        return self._kept.put(KIND, "", name, found.SerializeToString())
-
-    def leave(self, name: str) -> int:
-        """The namespace is gone from now on; what is in it is still to be deleted. Returns the ticket of the commit."""
-        self._known.pop(name, None)
-        record = self._kept.record
-        return self._kept.append([record(KIND, "", name, None), record(_LEAVING, "", name, name.encode())])
-
-    def leaving(self) -> list[str]:
-        """Those whose deletion has not come to its end."""
-        return list(self._kept.of(_LEAVING, ""))
-
-    def left(self, name: str) -> int:
-        """Nothing of the namespace is left but its documents, which go now; returns the ticket of the commit."""
-        return self._kept.append([*self._kept.gone(name), self._kept.record(_LEAVING, "", name, None)])
 
 
 def no_namespace(name: str) -> ServiceError:
@@ -120,7 +53,7 @@ def wrong_state(name: str, state: NamespaceState.ValueType) -> ServiceError:
 # --- decisions
 
 
-def register(request: RegisterNamespaceRequest, limits: Limits) -> DescribeNamespaceResponse:
+def register(request: RegisterNamespaceRequest, id: str, limits: Limits) -> DescribeNamespaceResponse:
     """A new namespace. Raises INVALID_ARGUMENT."""
     if not request.namespace:
         raise invalid("Namespace not set on request.")
@@ -131,9 +64,7 @@ def register(request: RegisterNamespaceRequest, limits: Limits) -> DescribeNames
     _check_retention(request.workflow_execution_retention_period)
     for cluster in (request.active_cluster_name, *(each.cluster_name for each in request.clusters)):
         _check_cluster(cluster)
-    found = _plain(
-        request.namespace, str(uuid.uuid4()), from_duration(request.workflow_execution_retention_period)
-    )
+    found = _plain(request.namespace, id, from_duration(request.workflow_execution_retention_period))
     info = found.namespace_info
     info.description, info.owner_email = request.description, request.owner_email
     found.replication_config.state = ReplicationState.REPLICATION_STATE_NORMAL
@@ -214,7 +145,7 @@ def _check_cluster(name: str) -> None:
         raise invalid(f"Invalid cluster name: {name}")
 
 
-def _default() -> DescribeNamespaceResponse:
+def default() -> DescribeNamespaceResponse:
     found = _plain(DEFAULT_NAMESPACE, _DEFAULT_ID, _FOR_EVER)
     found.namespace_info.description = "the namespace of this perdure file"
     return found

@@ -55,3 +55,17 @@ def attributes_of(event: HistoryEvent) -> Message:
     """The attributes message of an event."""
     attributes: Message = getattr(event, FIELD_BY_TYPE[event.event_type])
     return attributes
+
+
+def copy_shared(source: Message, target: Message) -> None:
+    """Copies the fields that both messages have under the same name; `source`'s are of the same types."""
+    for field, value in source.ListFields():
+        if field.name not in target.DESCRIPTOR.fields_by_name:
+            continue
+        inner = getattr(target, field.name)
+        if isinstance(inner, Message):
+            inner.CopyFrom(value)
+        elif hasattr(inner, "extend"):
+            inner.extend(value)
+        else:
+            setattr(target, field.name, value)

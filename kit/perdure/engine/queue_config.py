@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import ConfigMetadata, RateLimitConfig, TaskQueueConfig
 from temporalio.api.workflowservice.v1 import UpdateTaskQueueConfigRequest
 
 from perdure.engine.errors import ServiceError, invalid
-from perdure.engine.kept import Documents
 from perdure.engine.limits import Limits
-from perdure.engine.matching import Kind, QueueKey, QueueLimits
 from perdure.engine.priorities import check_fairness_key
 from perdure.engine.protos import timestamp
+from perdure.engine.task_queues import Kind, QueueKey, QueueLimits
+
+if TYPE_CHECKING:
+    from perdure.engine.kept import Documents
 
 KEPT = "task queue config"
 _OVERRIDES = 1000

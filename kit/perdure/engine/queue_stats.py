@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from temporalio.api.taskqueue.v1 import TaskQueueStats
 
 from perdure.engine.backlog import DEFAULT_PRIORITY
-from perdure.engine.matching import Offer, TaskQueue
 from perdure.engine.protos import duration
+from perdure.engine.task_queues import Offer, TaskQueue
 
 
 @dataclass(frozen=True, slots=True)

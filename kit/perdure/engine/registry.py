@@ -8,9 +8,10 @@ from temporalio.api.deployment.v1 import WorkerDeploymentVersionInfo
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentResponse
 
-from perdure.engine.deployments import Deployment, QueueRouting, create, reactivate, register, route_queue
+from perdure.engine.deployments import Deployment, create, reactivate, register
 from perdure.engine.kept import Documents
-from perdure.engine.matching import QueueKey
+from perdure.engine.queue_routing import QueueRouting, route_queue
+from perdure.engine.task_queues import QueueKey
 from perdure.engine.versions import Version
 
 _DEPLOYMENT = "worker deployment"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from temporalio.api.workflow.v1 import VersioningOverride
 
 from perdure.engine.backlog import Rank
-from perdure.engine.matching import Offer, QueueKey
 from perdure.engine.processes import is_process_name
 from perdure.engine.state import Execution
+from perdure.engine.task_queues import Offer, QueueKey
 from perdure.engine.versions import (
     Target,
     Version,

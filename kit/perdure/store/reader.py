@@ -31,8 +31,8 @@ from perdure.engine.records import (
     Kept,
     RunRecords,
 )
+from perdure.store.condition import Condition
 from perdure.store.statements import queries
-from perdure.store.visibility import Condition
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

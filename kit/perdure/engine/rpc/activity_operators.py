@@ -1,7 +1,6 @@
-"""Operators' requests about activities of workflows, by id, type or all; and their newer forms, which name one by its id.
+"""Operators' requests about activities of workflows: by id, by type, or all of them. TEMPORAL.md, section 18.
 
-The newer forms (PauseActivityExecution and its kin) also mean standalone activities: those that name no workflow go to
-`standalone_operators`. TEMPORAL.md, section 18.
+Their newer forms (PauseActivityExecution and its kin), which name one activity, are in `standalone_operators`.
 """
 
 from __future__ import annotations

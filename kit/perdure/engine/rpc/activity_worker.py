@@ -34,7 +34,6 @@ from perdure.engine import activities, standalone
 from perdure.engine.activity_options import mismatched
 from perdure.engine.errors import invalid, not_found
 from perdure.engine.failures import head, server
-from perdure.engine.matching import QueueKey
 from perdure.engine.priorities import inherited
 from perdure.engine.processes import is_own, is_process_name
 from perdure.engine.protos import SECOND, timestamp
@@ -51,6 +50,7 @@ from perdure.engine.rpc.common import (
 )
 from perdure.engine.runs import Run
 from perdure.engine.state import Activity
+from perdure.engine.task_queues import QueueKey
 from perdure.engine.turn import Turn
 from perdure.engine.versions import version_of_worker
 

@@ -13,9 +13,9 @@ from temporalio.api.taskqueue.v1 import PollerScalingDecision
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest, PollWorkflowTaskQueueRequest
 
 from perdure.engine.errors import ServiceError, invalid, not_found
-from perdure.engine.matching import Offer, PollRequest, QueueKey
 from perdure.engine.runs import Run
 from perdure.engine.standalone import DIVISION
+from perdure.engine.task_queues import Offer, PollRequest, QueueKey
 from perdure.engine.versions import check_options, version_of_worker
 
 if TYPE_CHECKING:

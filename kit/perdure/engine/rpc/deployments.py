@@ -34,15 +34,15 @@ from temporalio.api.workflowservice.v1 import (
     UpdateWorkerDeploymentVersionMetadataResponse,
 )
 
-from perdure.engine import deployments
+from perdure.engine import deployment_info, deployments
 from perdure.engine.deployments import Change, Deployment, found
 from perdure.engine.errors import invalid, not_found
 from perdure.engine.journal import Scope
-from perdure.engine.matching import QueueKey
 from perdure.engine.protos import SECOND
 from perdure.engine.queue_config import KIND_OF_TYPE
 from perdure.engine.rpc import task_queues
 from perdure.engine.rpc.common import Handlers
+from perdure.engine.task_queues import QueueKey
 from perdure.engine.versions import (
     UNVERSIONED,
     Version,
@@ -92,7 +92,7 @@ async def describe_worker_deployment(
 ) -> DescribeWorkerDeploymentResponse:
     deployment = _find(engine, request.namespace, request.deployment_name)
     return DescribeWorkerDeploymentResponse(
-        conflict_token=deployment.token, worker_deployment_info=deployments.describe(deployment)
+        conflict_token=deployment.token, worker_deployment_info=deployment_info.describe(deployment)
     )
 
 
@@ -105,7 +105,7 @@ async def describe_worker_deployment_version(
     if info is None:
         raise not_found("Worker Deployment Version not found")
     response = DescribeWorkerDeploymentVersionResponse(
-        worker_deployment_version_info=deployments.describe_version(info)
+        worker_deployment_version_info=deployment_info.describe_version(info)
     )
     for queue in info.task_queue_infos:
         shown = response.version_task_queues.add(name=queue.name, type=queue.type)
@@ -132,7 +132,7 @@ async def list_worker_deployments(
             raise invalid("Invalid NextPageToken.") from None
     page = names[begin : begin + size]
     response = ListWorkerDeploymentsResponse(
-        worker_deployments=[deployments.listed(_find(engine, request.namespace, name)) for name in page]
+        worker_deployments=[deployment_info.listed(_find(engine, request.namespace, name)) for name in page]
     )
     if begin + size < len(names):
         response.next_page_token = json.dumps(page[-1]).encode()

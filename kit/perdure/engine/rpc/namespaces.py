@@ -5,6 +5,7 @@ What a namespace can do is told by what the service answers: a capability is tru
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -104,7 +105,7 @@ async def list_namespaces(
 async def register_namespace(
     engine: Engine, request: RegisterNamespaceRequest, metadata: Mapping[str, str]
 ) -> RegisterNamespaceResponse:
-    found = namespaces.register(request, engine.limits)
+    found = namespaces.register(request, str(uuid.uuid4()), engine.limits)
     if engine.namespaces.find(request.namespace) or request.namespace in engine.namespaces.leaving():
         raise ServiceError(
             Code.ALREADY_EXISTS,

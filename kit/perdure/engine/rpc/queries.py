@@ -27,11 +27,11 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine.checks import check_blob
 from perdure.engine.errors import Code, ServiceError, not_found
 from perdure.engine.limits import Limits
-from perdure.engine.matching import Offer
 from perdure.engine.protos import SECOND
 from perdure.engine.routing import QUERY
 from perdure.engine.rpc.common import Handlers, Token, find_run
 from perdure.engine.runs import DIRECT, Query, Run
+from perdure.engine.task_queues import Offer
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

@@ -1,6 +1,6 @@
-"""Standalone activities: start, describe, wait for the outcome, list, cancel, terminate, delete; and what operators do to them.
+"""Standalone activities: start, describe, wait for the outcome, list, cancel, terminate, delete. TEMPORAL.md, section 21.
 
-The operators' requests also address activities of workflows: those that name a workflow. TEMPORAL.md, sections 18 and 21.
+What else operators do to them is in `standalone_operators`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from temporalio.api.common.v1 import Link, WorkflowExecution
+from temporalio.api.common.v1 import Link
 from temporalio.api.enums.v1 import ActivityIdConflictPolicy, ActivityIdReusePolicy
 from temporalio.api.errordetails.v1 import ActivityExecutionAlreadyStartedFailure
 from temporalio.api.workflowservice.v1 import (
@@ -23,33 +23,24 @@ from temporalio.api.workflowservice.v1 import (
     ListActivityExecutionsRequest,
     ListActivityExecutionsResponse,
     PauseActivityExecutionRequest,
-    PauseActivityExecutionResponse,
-    PauseActivityRequest,
     PollActivityExecutionRequest,
     PollActivityExecutionResponse,
     RequestCancelActivityExecutionRequest,
     RequestCancelActivityExecutionResponse,
     ResetActivityExecutionRequest,
-    ResetActivityExecutionResponse,
-    ResetActivityRequest,
     StartActivityExecutionRequest,
     StartActivityExecutionResponse,
     TerminateActivityExecutionRequest,
     TerminateActivityExecutionResponse,
     UnpauseActivityExecutionRequest,
-    UnpauseActivityExecutionResponse,
-    UnpauseActivityRequest,
     UpdateActivityExecutionOptionsRequest,
-    UpdateActivityExecutionOptionsResponse,
-    UpdateActivityOptionsRequest,
 )
 
 from perdure.engine import activity_options, search_attributes, standalone, standalone_info
-from perdure.engine import standalone_operators as operators
 from perdure.engine.checks import check_links, is_uuid
 from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.protos import SECOND
-from perdure.engine.rpc import activity_operators, listing
+from perdure.engine.rpc import listing
 from perdure.engine.rpc.common import Handlers, find_standalone
 from perdure.engine.rpc.deleting import delete_execution
 from perdure.engine.runs import FAILED, Run
@@ -61,7 +52,7 @@ if TYPE_CHECKING:
 
 _Reuse = ActivityIdReusePolicy
 _Conflict = ActivityIdConflictPolicy
-_Named: TypeAlias = (
+Named: TypeAlias = (
     DescribeActivityExecutionRequest
     | PollActivityExecutionRequest
     | DeleteActivityExecutionRequest
@@ -148,12 +139,12 @@ def _existing(request: StartActivityExecutionRequest, current: Run) -> Run | Non
 # --- reading
 
 
-async def _named(engine: Engine, request: _Named) -> Run:
+async def named_run(engine: Engine, request: Named) -> Run:
     check_named(engine, request)
     return await find_standalone(engine, request.namespace, request.activity_id, request.run_id)
 
 
-def check_named(engine: Engine, request: _Named) -> None:
+def check_named(engine: Engine, request: Named) -> None:
     if not request.activity_id:
         raise invalid("activity ID is required")
     activity_options.check_name_length("activity ID", request.activity_id, engine.limits)
@@ -171,7 +162,7 @@ async def describe_activity_execution(
     """What is known of an activity; with the token of an earlier answer, not before anything has changed since."""
     if request.long_poll_token and not request.run_id:
         raise invalid("run id is required when long poll token is provided")
-    run = await _named(engine, request)
+    run = await named_run(engine, request)
     if request.long_poll_token and not await _changed(engine, run, request.long_poll_token):
         return DescribeActivityExecutionResponse()
     ex = run.ex
@@ -224,7 +215,7 @@ async def poll_activity_execution(
     engine: Engine, request: PollActivityExecutionRequest, metadata: Mapping[str, str]
 ) -> PollActivityExecutionResponse:
     """Waits for the outcome; an empty answer says to ask again."""
-    run = await _named(engine, request)
+    run = await named_run(engine, request)
     if not await _wait(engine, run, lambda: not run.ex.open):
         return PollActivityExecutionResponse()
     await engine.journal.durable(run.ticket)
@@ -260,21 +251,21 @@ async def count_activity_executions(
 async def request_cancel_activity_execution(
     engine: Engine, request: RequestCancelActivityExecutionRequest, metadata: Mapping[str, str]
 ) -> RequestCancelActivityExecutionResponse:
-    run = await _named(engine, request)
+    run = await named_run(engine, request)
     request_id = request.request_id or str(uuid.uuid4())
     turn = engine.turn(run)
     standalone.request_cancel(turn, request.identity, request.reason, request_id)
-    await _commit(engine, run, turn)
+    await commit_turn(engine, run, turn)
     return RequestCancelActivityExecutionResponse()
 
 
 async def terminate_activity_execution(
     engine: Engine, request: TerminateActivityExecutionRequest, metadata: Mapping[str, str]
 ) -> TerminateActivityExecutionResponse:
-    run = await _named(engine, request)
+    run = await named_run(engine, request)
     turn = engine.turn(run)
     standalone.terminate(turn, request.identity, request.reason, request.request_id or str(uuid.uuid4()))
-    await _commit(engine, run, turn)
+    await commit_turn(engine, run, turn)
     return TerminateActivityExecutionResponse()
 
 
@@ -282,128 +273,14 @@ async def delete_activity_execution(
     engine: Engine, request: DeleteActivityExecutionRequest, metadata: Mapping[str, str]
 ) -> DeleteActivityExecutionResponse:
     """Ends the activity if it runs, and takes all its records away."""
-    await delete_execution(engine, await _named(engine, request))
+    await delete_execution(engine, await named_run(engine, request))
     return DeleteActivityExecutionResponse()
 
 
-async def _commit(engine: Engine, run: Run, turn: Turn) -> None:
+async def commit_turn(engine: Engine, run: Run, turn: Turn) -> None:
     if turn.records:
         engine.commit(turn)
     await engine.journal.durable(run.ticket)
-
-
-# --- operators
-
-
-def _of_workflow(request: _Named) -> WorkflowExecution | None:
-    workflow_id = getattr(request, "workflow_id", "")
-    return WorkflowExecution(workflow_id=workflow_id, run_id=request.run_id) if workflow_id else None
-
-
-async def pause_activity_execution(
-    engine: Engine, request: PauseActivityExecutionRequest, metadata: Mapping[str, str]
-) -> PauseActivityExecutionResponse:
-    check_named(engine, request)
-    if (execution := _of_workflow(request)) is not None:
-        await activity_operators.pause_activity(
-            engine,
-            PauseActivityRequest(
-                namespace=request.namespace,
-                execution=execution,
-                id=request.activity_id,
-                identity=request.identity,
-                reason=request.reason,
-                request_id=request.request_id or str(uuid.uuid4()),
-            ),
-            metadata,
-        )
-        return PauseActivityExecutionResponse()
-    run = await _named(engine, request)
-    turn = engine.turn(run)
-    operators.pause(turn, request.identity, request.reason, request.request_id)
-    await _commit(engine, run, turn)
-    return PauseActivityExecutionResponse()
-
-
-async def unpause_activity_execution(
-    engine: Engine, request: UnpauseActivityExecutionRequest, metadata: Mapping[str, str]
-) -> UnpauseActivityExecutionResponse:
-    check_named(engine, request)
-    activity_options.check_duration("jitter", request.jitter)
-    if (execution := _of_workflow(request)) is not None:
-        await activity_operators.unpause_activity(
-            engine,
-            UnpauseActivityRequest(
-                namespace=request.namespace,
-                execution=execution,
-                id=request.activity_id,
-                identity=request.identity,
-                jitter=request.jitter,
-            ),
-            metadata,
-        )
-        return UnpauseActivityExecutionResponse()
-    run = await _named(engine, request)
-    turn = engine.turn(run)
-    jitter = activity_operators.offset(request.jitter)
-    operators.unpause(turn, request.identity, request.reason, request.request_id, jitter)
-    await _commit(engine, run, turn)
-    return UnpauseActivityExecutionResponse()
-
-
-async def reset_activity_execution(
-    engine: Engine, request: ResetActivityExecutionRequest, metadata: Mapping[str, str]
-) -> ResetActivityExecutionResponse:
-    check_named(engine, request)
-    activity_options.check_duration("jitter", request.jitter)
-    if (execution := _of_workflow(request)) is not None:
-        await activity_operators.reset_activity(
-            engine,
-            ResetActivityRequest(
-                namespace=request.namespace,
-                execution=execution,
-                id=request.activity_id,
-                identity=request.identity,
-                keep_paused=request.keep_paused,
-                jitter=request.jitter,
-                restore_original_options=request.restore_original_options,
-                reset_heartbeat=request.reset_heartbeat,
-            ),
-            metadata,
-        )
-        return ResetActivityExecutionResponse()
-    run = await _named(engine, request)
-    turn = engine.turn(run)
-    operators.reset(turn, request, activity_operators.offset(request.jitter))
-    await _commit(engine, run, turn)
-    return ResetActivityExecutionResponse()
-
-
-async def update_activity_execution_options(
-    engine: Engine, request: UpdateActivityExecutionOptionsRequest, metadata: Mapping[str, str]
-) -> UpdateActivityExecutionOptionsResponse:
-    check_named(engine, request)
-    operators.check_update(request)
-    if (execution := _of_workflow(request)) is not None:
-        answer = await activity_operators.update_activity_options(
-            engine,
-            UpdateActivityOptionsRequest(
-                namespace=request.namespace,
-                execution=execution,
-                id=request.activity_id,
-                identity=request.identity,
-                activity_options=request.activity_options if request.HasField("activity_options") else None,
-                update_mask=request.update_mask if request.HasField("update_mask") else None,
-                restore_original=request.restore_original,
-            ),
-            metadata,
-        )
-        return UpdateActivityExecutionOptionsResponse(activity_options=answer.activity_options)
-    run = await _named(engine, request)
-    turn = engine.turn(run)
-    options = operators.update_options(turn, request)
-    await _commit(engine, run, turn)
-    return UpdateActivityExecutionOptionsResponse(activity_options=options)
 
 
 HANDLERS: Handlers = {
@@ -415,8 +292,4 @@ HANDLERS: Handlers = {
     "RequestCancelActivityExecution": request_cancel_activity_execution,
     "TerminateActivityExecution": terminate_activity_execution,
     "DeleteActivityExecution": delete_activity_execution,
-    "PauseActivityExecution": pause_activity_execution,
-    "UnpauseActivityExecution": unpause_activity_execution,
-    "ResetActivityExecution": reset_activity_execution,
-    "UpdateActivityExecutionOptions": update_activity_execution_options,
 }

@@ -1,4 +1,7 @@
-"""Starting workflows: plainly, with a signal, with an update. TEMPORAL.md, sections 12 and 13.6."""
+"""Starting workflows: which run a request means, and whether it begins one. TEMPORAL.md, section 12.
+
+`decide_start` is shared with `signal_with_start` and `update_with_start`, which put something more into the same transaction.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +9,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from google.protobuf.any_pb2 import Any
-from google.protobuf.message import Message
 from temporalio.api.common.v1 import Link
 from temporalio.api.enums.v1 import EventType, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from temporalio.api.errordetails.v1 import (
-    MultiOperationExecutionFailure,
-    NamespaceNotFoundFailure,
     WorkflowExecutionAlreadyStartedFailure,
 )
-from temporalio.api.failure.v1 import MultiOperationExecutionAborted
 from temporalio.api.history.v1 import (
     WorkflowExecutionOptionsUpdatedEventAttributes,
-    WorkflowExecutionSignaledEventAttributes,
 )
 from temporalio.api.workflowservice.v1 import (
-    ExecuteMultiOperationRequest,
-    ExecuteMultiOperationResponse,
-    SignalWithStartWorkflowExecutionRequest,
-    SignalWithStartWorkflowExecutionResponse,
     StartWorkflowExecutionRequest,
     StartWorkflowExecutionResponse,
-    UpdateWorkflowExecutionRequest,
 )
 
-from perdure.engine import externals, search_attributes, starting
-from perdure.engine.checks import check_blob, check_exact_length
+from perdure.engine import search_attributes, starting
 from perdure.engine.closing import replace_run
-from perdure.engine.errors import Code, ServiceError, invalid, not_found
+from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.fold import pinned_version
-from perdure.engine.matching import QueueKey
 from perdure.engine.protos import from_duration
-from perdure.engine.rpc import links, updating, workflow_worker
+from perdure.engine.rpc import links, workflow_worker
 from perdure.engine.rpc.common import Handlers
 from perdure.engine.runs import FAILED, Run
-from perdure.engine.state import RUNNING, Execution, UpdateStage
+from perdure.engine.state import Execution
+from perdure.engine.task_queues import QueueKey
 from perdure.engine.turn import Turn
-from perdure.engine.updates import ABORTED, admit
 from perdure.engine.versions import Version, current_form, override_version, version_of_worker
 from perdure.engine.workflow_tasks import note
 
@@ -69,7 +59,7 @@ async def decide_start(engine: Engine, request: StartWorkflowExecutionRequest) -
     starting.check_start(request, engine.limits)
     types = engine.search_attributes.of(request.namespace)
     search_attributes.check(request.search_attributes, types, engine.limits, request.namespace)
-    conflict, reuse = _policies(request)
+    conflict, reuse = policies_of(request)
     current = await engine.runs.latest(request.namespace, request.workflow_id)
     if current is None:
         return _begin(engine, request, ())
@@ -100,7 +90,7 @@ async def decide_start(engine: Engine, request: StartWorkflowExecutionRequest) -
     return _begin(engine, request, ())
 
 
-def _policies(request: StartWorkflowExecutionRequest) -> tuple[int, int]:
+def policies_of(request: StartWorkflowExecutionRequest) -> tuple[int, int]:
     conflict, reuse = request.workflow_id_conflict_policy, request.workflow_id_reuse_policy
     if reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
         if conflict:
@@ -206,7 +196,7 @@ def _wanted(engine: Engine, request: StartWorkflowExecutionRequest) -> Version |
     return engine.deployments.routing(key).target(request.workflow_id).version
 
 
-def _commit(engine: Engine, start: Start) -> int:
+def commit_start(engine: Engine, start: Start) -> int:
     if start.run is None:
         engine.runs.add(start.turns[-1].ex)
     return engine.commit(*start.turns) if start.turns else start.run.ticket if start.run else 0
@@ -219,7 +209,7 @@ async def start_workflow_execution(
     eager = None
     if start.run is not None:
         ex = start.run.ex
-        _commit(engine, start)
+        commit_start(engine, start)
         await engine.journal.durable(start.run.ticket)
     else:
         ex = start.turns[-1].ex
@@ -235,18 +225,18 @@ async def start_workflow_execution(
                 _eager_worker(request),
                 request.request_id,
             )
-        await engine.journal.durable(_commit(engine, start))
+        await engine.journal.durable(commit_start(engine, start))
     return StartWorkflowExecutionResponse(
         run_id=start.run_id,
         first_execution_run_id=start.first_run_id,
         started=start.started,
         status=ex.status,  # type: ignore[arg-type]
         eager_workflow_task=eager,
-        link=_link(ex, request),
+        link=link_to_start(ex, request),
     )
 
 
-def _link(ex: Execution, request: StartWorkflowExecutionRequest) -> Link:
+def link_to_start(ex: Execution, request: StartWorkflowExecutionRequest) -> Link:
     """To the event that the start led to: the Started event, or the one that attached its request id to an open run."""
     if request.request_id in ex.attached_request_ids:
         return links.to_request(
@@ -255,205 +245,6 @@ def _link(ex: Execution, request: StartWorkflowExecutionRequest) -> Link:
     return links.to_event(ex, 1, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 
 
-async def signal_with_start_workflow_execution(
-    engine: Engine, request: SignalWithStartWorkflowExecutionRequest, metadata: Mapping[str, str]
-) -> SignalWithStartWorkflowExecutionResponse:
-    """Signals the open run, or starts one with the signal right after its Started event: in one transaction."""
-    _check_signal_with_start(engine, request)
-    signal = WorkflowExecutionSignaledEventAttributes(
-        signal_name=request.signal_name,
-        input=request.signal_input if request.HasField("signal_input") else None,
-        identity=request.identity,
-        header=request.header if request.HasField("header") else None,
-        request_id=request.request_id,
-    )
-    plain = StartWorkflowExecutionRequest()
-    for field, value in request.ListFields():
-        if field.name in plain.DESCRIPTOR.fields_by_name:
-            target = getattr(plain, field.name)
-            if isinstance(target, Message):
-                target.CopyFrom(value)
-            elif hasattr(target, "extend"):
-                target.extend(value)
-            else:
-                setattr(plain, field.name, value)
-    if not plain.workflow_id_conflict_policy and (
-        plain.workflow_id_reuse_policy != _Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING
-    ):
-        plain.workflow_id_conflict_policy = _Conflict.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
-    start = await decide_start(engine, plain)
-    if start.run is not None and start.run.ex.open:
-        externals.check_signals(start.run.ex, engine.limits)
-        turn = engine.turn(start.run)
-        if start.run.ex.status == RUNNING:
-            start.run.ex.first_task_time = 0  # a start delay ends here
-        externals.signal(turn, signal, request.links)
-        engine.commit(*start.turns, turn)
-        ex, ticket = start.run.ex, start.run.ticket  # of the first time, if the signal came a second time
-    else:
-        ex = start.turns[-1].ex if start.run is None else start.run.ex
-        if start.run is None:
-            turn = start.turns[-1]
-            turn.append(turn.event(signal, links=request.links))
-            starting.first_task(turn)
-        ticket = _commit(engine, start)
-    await engine.journal.durable(ticket)
-    return SignalWithStartWorkflowExecutionResponse(
-        run_id=start.run_id,
-        first_execution_run_id=start.first_run_id,
-        started=start.run is None,
-        signal_link=links.to_request(
-            ex, request.request_id, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
-        ),
-    )
-
-
-def _check_signal_with_start(engine: Engine, request: SignalWithStartWorkflowExecutionRequest) -> None:
-    """What a start is not asked, or in other words."""
-    if not request.workflow_id:
-        raise invalid("WorkflowId is not set on request.")
-    if not request.signal_name:
-        raise invalid("signal not set")
-    check_exact_length("signal name", request.signal_name, engine.limits)
-    if not request.workflow_type.name:
-        raise invalid("workflow type not set")
-    if request.workflow_id_conflict_policy == _Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL:
-        raise invalid(
-            "Invalid WorkflowIDConflictPolicy: WORKFLOW_ID_CONFLICT_POLICY_FAIL is not supported for this operation."
-        )
-    check_blob(request.signal_input, engine.limits)
-
-
-async def execute_multi_operation(
-    engine: Engine, request: ExecuteMultiOperationRequest, metadata: Mapping[str, str]
-) -> ExecuteMultiOperationResponse:
-    """Update-with-start: exactly a start and an update of the same workflow id."""
-    operations = request.operations
-    if len(operations) != 2 or not (
-        operations[0].HasField("start_workflow") and operations[1].HasField("update_workflow")
-    ):
-        raise invalid("Operations have to be exactly [Start, Update].")
-    start_request, update_request = operations[0].start_workflow, operations[1].update_workflow
-    for index, check in enumerate((_check_first, _check_second)):
-        try:
-            check(engine, request)
-        except ServiceError as error:
-            raise _multi_error(index, error) from None
-    return await _start_and_update(engine, start_request, update_request)
-
-
-def _check_first(engine: Engine, request: ExecuteMultiOperationRequest) -> None:
-    """The start of an update-with-start: nothing that would keep the update from being delivered at once."""
-    start = request.operations[0].start_workflow
-    _check_same_namespace(request.namespace, start.namespace)
-    starting.check_start(start, engine.limits)
-    _policies(start)
-    if start.cron_schedule:
-        raise invalid("CronSchedule is not allowed.")
-    if start.request_eager_execution:
-        raise invalid("RequestEagerExecution is not supported.")
-    if from_duration(start.workflow_start_delay):
-        raise invalid("WorkflowStartDelay is not supported.")
-
-
-def _check_second(engine: Engine, request: ExecuteMultiOperationRequest) -> None:
-    """Its update, which means the run of the start."""
-    start, update = request.operations[0].start_workflow, request.operations[1].update_workflow
-    if update.namespace:
-        _check_same_namespace(request.namespace, update.namespace)
-    updating.check_update(engine, update)
-    if update.workflow_execution.run_id:
-        raise invalid("RunId is not allowed.")
-    if update.first_execution_run_id:
-        raise invalid("FirstExecutionRunId is not allowed.")
-    if update.workflow_execution.workflow_id != start.workflow_id:
-        raise invalid("WorkflowId is not consistent with previous operation(s).")
-
-
-def _check_same_namespace(whole: str, part: str) -> None:
-    if not part:
-        raise not_found(f"Namespace {part} is not found.", NamespaceNotFoundFailure())
-    if part != whole:
-        raise invalid("Operation namespace did not match request's namespace.")
-
-
-async def _start_and_update(
-    engine: Engine,
-    start_request: StartWorkflowExecutionRequest,
-    update_request: UpdateWorkflowExecutionRequest,
-    *,
-    again: bool = False,
-) -> ExecuteMultiOperationResponse:
-    """Does both. An update that is lost because its run closes is sent once more: to the next run, which it may start."""
-    update_id = update_request.request.meta.update_id
-    current = await engine.runs.latest(start_request.namespace, start_request.workflow_id)
-    known = current.ex.updates.get(update_id) if current is not None else None
-    completed = known is not None and known.stage is UpdateStage.COMPLETED and not known.aborted
-    same_start = current is not None and start_request.request_id == current.ex.start_request_id
-    if current is not None and (completed or (current.ex.open and (known is not None or same_start))):
-        start, attached = Start(current.ex.run_id, current.ex.first_run_id, False, current), True
-    else:
-        attached = False
-        try:
-            start = await decide_start(engine, start_request)
-        except ServiceError as error:
-            raise _multi_error(0, error) from None
-    run = start.run
-    try:
-        if run is None:
-            turn = start.turns[-1]
-            update = admit(turn, update_request.request)
-            starting.first_task(turn)
-            run = engine.runs.add(turn.ex)
-            engine.commit(*start.turns)
-        else:
-            update, _ = updating.admit_to(engine, run, update_request.request)
-        response = await updating.wait(engine, run, update, update_request.wait_policy.lifecycle_stage)
-    except ServiceError as error:
-        if start.run is None:
-            raise _multi_error(1, error, begun=True) from None
-        if error.message == ABORTED:
-            if not again:
-                return await _start_and_update(engine, start_request, update_request, again=True)
-            error = ServiceError(Code.ABORTED, error.message)
-        raise _multi_error(1, error) from None
-    await engine.journal.durable(run.ticket)
-    answer = ExecuteMultiOperationResponse()
-    begun = answer.responses.add().start_workflow
-    begun.run_id, begun.started, begun.status = start.run_id, start.started, run.ex.status  # type: ignore[assignment]
-    if start.started:
-        begun.first_execution_run_id = start.first_run_id
-    if not attached:
-        begun.link.CopyFrom(_link(run.ex, start_request))
-    if completed:  # it stands where the link of its own answer pointed
-        response.ClearField("link")
-    answer.responses.add().update_workflow.CopyFrom(response)
-    return answer
-
-
-def _multi_error(failed: int, error: ServiceError, *, begun: bool = False) -> ServiceError:
-    """One status for each operation: the failed one's own; for the other ABORTED, or OK if it is a start that was made.
-
-    TEMPORAL.md, section 13.6.
-    """
-    detail = MultiOperationExecutionFailure()
-    for index in range(2):
-        status = detail.statuses.add()
-        packed = Any()
-        if index == failed:
-            status.code, status.message = int(error.code), error.message
-            if error.detail is not None:
-                packed.Pack(error.detail)
-                status.details.append(packed)
-        elif not begun:
-            status.code, status.message = int(Code.ABORTED), "Operation was aborted."
-            packed.Pack(MultiOperationExecutionAborted())
-            status.details.append(packed)
-    return ServiceError(error.code, "Update-with-Start could not be executed.", detail)
-
-
 HANDLERS: Handlers = {
     "StartWorkflowExecution": start_workflow_execution,
-    "SignalWithStartWorkflowExecution": signal_with_start_workflow_execution,
-    "ExecuteMultiOperation": execute_multi_operation,
 }

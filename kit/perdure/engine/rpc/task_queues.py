@@ -30,13 +30,13 @@ from temporalio.api.workflowservice.v1 import (
     UpdateTaskQueueConfigResponse,
 )
 
-from perdure.engine.deployments import QueueRouting
 from perdure.engine.errors import invalid
-from perdure.engine.matching import QueueKey, Seen, TaskQueue
 from perdure.engine.protos import timestamp
 from perdure.engine.queue_config import KEPT, KIND_OF_TYPE, check_update, document_id, limits_of, updated
+from perdure.engine.queue_routing import QueueRouting
 from perdure.engine.queue_stats import Stats, stats
 from perdure.engine.rpc.common import Handlers
+from perdure.engine.task_queues import QueueKey, Seen, TaskQueue
 from perdure.engine.versions import Version, dotted, version_of_worker
 
 if TYPE_CHECKING:

@@ -26,13 +26,13 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine import completion, updates
 from perdure.engine.closing import terminate_run
 from perdure.engine.errors import invalid, not_found
-from perdure.engine.matching import PollRequest, QueueKey
 from perdure.engine.processes import is_own, is_process_name
 from perdure.engine.protos import SECOND, timestamp
 from perdure.engine.rpc import activity_worker
 from perdure.engine.rpc.common import Handlers, Token, find_token_run, poll_request, scale, token_run
 from perdure.engine.runs import DIRECT, Query, Run
 from perdure.engine.state import Execution, WorkflowTask
+from perdure.engine.task_queues import PollRequest, QueueKey
 from perdure.engine.turn import Turn
 from perdure.engine.versions import Version, version_of_worker
 from perdure.engine.workflow_tasks import fail_task, start_task, virtual_events
