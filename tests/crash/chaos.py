@@ -325,10 +325,11 @@ def make_case(number: int, choose: random.Random) -> Case:
         "relay": lambda n: ([n, 0], sum(range(1, n + 1))),
         "edited": lambda n: ([n], sum(range(n))),
     }
-    workflow = choose.choice([*made, "mailbox"])
+    workflow = choose.choice([*made, "mailbox"]) if number else "mailbox"
     size = choose.randint(2, 8)
-    if choose.random() < SCRIPTED:
-        return scripted(choose.choice([*scripts()]), number)
+    if number and choose.random() < SCRIPTED:
+        names = [*scripts()]
+        return scripted(names[number % len(names)], number)
     if workflow != "mailbox":
         args, expected = made[workflow](size)
         return Case(f"{workflow}-{number}", workflow, args, expected)

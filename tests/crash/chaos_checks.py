@@ -144,7 +144,7 @@ def check(file: Path, ledger_path: Path, cases: list[Case]) -> Findings:
         by_id[records.started.workflow_id].append(records)
     for records in runs:
         chain = [other.started.run_id for other in by_id[records.started.workflow_id]]
-        findings.runs += 1
+        findings.runs += not records.started.division
         findings.events += len(records.events)
         findings.attempts += len(records.attempt_starts)
         findings.lost += sum(end.outcome == "lost" for end in records.attempt_ends)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import copy
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from engine_driver import PARKING, Driver, complete_workflow, schedule_activity, start_child, start_timer
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import HistoryEventFilterType
+from temporalio.api.history.v1 import WorkflowExecutionOptionsUpdatedEventAttributes
 from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryRequest,
     ResetStickyTaskQueueRequest,
+    TerminateWorkflowExecutionRequest,
 )
 
 from perdure.engine.limits import DEFAULT
 from perdure.engine.parking import quiet
+from perdure.engine.records import RunRecords
 
 
 def parking(test: Callable[[Driver], Awaitable[None]]) -> Callable[[], None]:
@@ -150,6 +155,70 @@ def test_what_memory_has_room_for_stays(there_is_room: bool) -> None:
         assert quiet(d.run().ex)
         d.engine.runs.park()
         assert d.engine.runs.parked(run_id) is not there_is_room
+        await d.engine.stop()
+
+    asyncio.run(main())
+
+
+def test_a_closed_run_stays_in_memory_until_the_file_says_so() -> None:
+    """Else its worker's late answer would find it open in the file."""
+
+    async def main() -> None:
+        d = Driver(limits=replace(DEFAULT, closed_bytes=0))
+        await d.engine.start()
+        first = await d.start("w")
+        await d.start("other")
+        d.journal.hold()
+        ends = [asyncio.create_task(_terminate(d, workflow_id)) for workflow_id in ("w", "other")]
+        await asyncio.sleep(0)
+        closed = d.engine.runs._closed
+        assert first in closed and len(closed) == 2
+        d.journal.release()
+        await asyncio.gather(*ends)
+        await d.start("last")
+        await _terminate(d, "last")
+        assert first not in closed and len(closed) == 1
+        await d.engine.stop()
+
+    asyncio.run(main())
+
+
+async def _terminate(d: Driver, workflow_id: str) -> None:
+    request = TerminateWorkflowExecutionRequest(namespace="default")
+    request.workflow_execution.workflow_id = workflow_id
+    await d.call("TerminateWorkflowExecution", request)
+
+
+def test_what_is_read_meanwhile_is_not_taken_for_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one caller waits for the file, another has the run back, changes it, and it is parked again."""
+
+    async def main() -> None:
+        d = Driver(limits=PARKING)
+        await d.engine.start()
+        run_id = await d.start()
+        await d.step(start_timer())
+        assert d.engine.runs.parked(run_id)
+        read, go = d.journal.read_runs, asyncio.Event()
+
+        async def slow(run_ids: Sequence[str]) -> dict[str, RunRecords]:
+            found = copy.deepcopy(await read(run_ids))
+            await go.wait()
+            return found
+
+        monkeypatch.setattr(d.journal, "read_runs", slow)
+        late = asyncio.create_task(d.engine.runs.get("default", "w", run_id))
+        await asyncio.sleep(0)
+        run = d.engine.runs.in_memory(run_id)
+        assert run is not None
+        turn = d.engine.turn(run)
+        turn.add(WorkflowExecutionOptionsUpdatedEventAttributes(identity="me"))
+        d.engine.commit(turn)
+        count = len(run.ex.events)
+        del run, turn
+        assert d.engine.runs.parked(run_id)
+        go.set()
+        found = await late
+        assert found is not None and len(found.ex.events) == count
         await d.engine.stop()
 
     asyncio.run(main())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -122,6 +122,8 @@ class Runs:
         self._kept_bytes = 0
         self._current: dict[Key, str] = {}  # the newest run in memory of each id
         self._ever: set[Key] = set()
+        self._readers: Counter[str] = Counter()  # who is reading a run from the file
+        self._leavings: Counter[str] = Counter()  # how often such a run left memory meanwhile
         self._deleted: set[str] = set()  # the file may still have them for a moment
 
     def remember_ids(self) -> None:
@@ -180,6 +182,7 @@ class Runs:
                 return
             ex = run.ex
             del self._quiet[ex.run_id], self._open[ex.run_id]
+            self._left(ex.run_id)
             self._weight -= self._weights.pop(ex.run_id)
             self._parked[ex.run_id] = _Parked(
                 *(weakref.ref(run), _key(ex), run.ticket, run.armed, run.moved),
@@ -208,8 +211,30 @@ class Runs:
 
     async def bring_back(self, run_ids: Sequence[str]) -> None:
         """Brings parked runs back, all at once."""
-        for run_id, records in (await self._journal.read_runs(run_ids)).items():
+        for run_id, records in (await self._read(run_ids)).items():
             self._bring_back(run_id, records)
+
+    async def _read(self, run_ids: Sequence[str]) -> dict[str, RunRecords]:
+        """Runs as the file has them; never as they were before somebody else had them in memory in the meantime."""
+        self._readers.update(run_ids)
+        found: dict[str, RunRecords] = {}
+        try:
+            missing = list(run_ids)
+            while missing:
+                before = {run_id: self._leavings[run_id] for run_id in missing}
+                found |= await self._journal.read_runs(missing)
+                missing = [run_id for run_id in missing if self._leavings[run_id] != before[run_id]]
+        finally:
+            self._readers.subtract(run_ids)
+            for run_id in run_ids:
+                if not self._readers[run_id]:
+                    del self._readers[run_id], self._leavings[run_id]
+        return found
+
+    def _left(self, run_id: str) -> None:
+        """A run left memory: what others are just reading of it may be old."""
+        if self._readers[run_id]:
+            self._leavings[run_id] += 1
 
     def leave_sticky_queues(self, names: set[str]) -> None:
         """Parked runs of these sticky queues get their next task from the normal one."""
@@ -225,7 +250,11 @@ class Runs:
         self._closed[run.ex.run_id] = run
         self._closed.move_to_end(run.ex.run_id)
         while self._kept_bytes > self._closed_bytes and len(self._closed) > 1:
-            run_id, old = self._closed.popitem(last=False)
+            run_id, old = next(iter(self._closed.items()))
+            if old.ticket > self._journal.committed:
+                return  # whoever read it now would find it open
+            del self._closed[run_id]
+            self._left(run_id)
             self._kept_bytes -= old.ex.history_size
             key = _key(old.ex)
             if self._current.get(key) == run_id:
@@ -280,7 +309,9 @@ class Runs:
             return None
         run = self._open.get(run_id) or self._closed.get(run_id)
         if run is None:
-            records = await self._journal.read_run(run_id)
+            records = (await self._read([run_id])).get(run_id)
+            if run_id in self._deleted:
+                return None
             run = self._open.get(run_id) or self._closed.get(run_id) or self._bring_back(run_id, records)
             run = run or (self._load(records) if records is not None else None)
         if run is None or _key(run.ex) != (namespace, division, workflow_id):
