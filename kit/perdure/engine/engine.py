@@ -28,7 +28,7 @@ from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.local_project import LocalProject
 from perdure.engine.matching import Matching
 from perdure.engine.namespace_registry import Namespaces
-from perdure.engine.priorities import inherited, rank
+from perdure.engine.offers import Offers
 from perdure.engine.processes import Lease, Processes, is_process_name, may_live
 from perdure.engine.queue_config import kept_limits
 from perdure.engine.records import Definition, Record
@@ -39,10 +39,8 @@ from perdure.engine.runs import Run, Runs
 from perdure.engine.schedules import state as schedules
 from perdure.engine.schedules.scheduler import Scheduler
 from perdure.engine.service import Service
-from perdure.engine.state import RUNNING, Execution
-from perdure.engine.task_queues import Kind, Offer, QueueKey
+from perdure.engine.state import Execution
 from perdure.engine.turn import (
-    Effect,
     OfferActivity,
     OfferTask,
     Turn,
@@ -87,6 +85,7 @@ class Engine:
         self.project = LocalProject(self)
         self.scheduler = Scheduler(self)
         self._effects = Effects(self)
+        self._offers = Offers(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._due: list[str] = []  # parked runs whose deadline has come
 
@@ -177,7 +176,7 @@ class Engine:
         waiting = deque(turns)
         done: list[Turn] = []
         records = list(records)
-        offers: list[tuple[Execution, Effect]] = []
+        offers: list[tuple[Execution, OfferTask | OfferActivity]] = []
         while waiting:
             turn = waiting.popleft()
             enforce(turn)
@@ -199,7 +198,7 @@ class Engine:
             self._settle(turn, ticket)
         self.runs.park()
         for ex, effect in offers:
-            self._offer(ex, effect)
+            self._offers.make(ex, effect)
         return ticket
 
     @staticmethod
@@ -250,52 +249,6 @@ class Engine:
             run.ex = recover(records)
             run.appended = len(records.events)
             self._resume(run)
-
-    # --- offers
-
-    def _offer(self, ex: Execution, effect: Effect) -> None:
-        if isinstance(effect, OfferActivity):
-            self._offer_activity(ex, effect.scheduled_id)
-        else:
-            self._offer_task(ex)
-
-    def _offer_task(self, ex: Execution) -> None:
-        task = ex.task
-        if task is None or task.started or not ex.open:
-            return
-        key = self.queue_key(ex, task.queue, "workflow")
-        since = self.clock.now() - self.limits.sticky_poller_memory
-        if task.sticky and (not self.matching.attended(key, since) or self.routing.astray(ex)):
-            turn = self.turn_of(ex)
-            unstick(turn)
-            self.commit(turn)
-            return
-        stamp = task.stamp
-
-        def valid() -> bool:
-            now = ex.task
-            return now is not None and not now.started and now.stamp == stamp
-
-        self.adopt("workflow", ex.workflow_type, ex.version)
-        self.matching.offer(key, Offer("workflow", ex.run_id, task.scheduled_id, valid, rank(ex.priority)))
-
-    def _offer_activity(self, ex: Execution, scheduled_id: int) -> None:
-        activity = ex.activities.get(scheduled_id)
-        if activity is None or activity.started or ex.status != RUNNING:
-            return
-        stamp = activity.stamp
-
-        def valid() -> bool:
-            now = ex.activities.get(scheduled_id)
-            return ex.status == RUNNING and now is not None and not now.started and now.stamp == stamp
-
-        self.adopt("activity", activity.attributes.activity_type.name, "")
-        key = self.queue_key(ex, activity.attributes.task_queue.name, "activity")
-        place = rank(inherited(ex.priority, activity.attributes.priority))
-        self.matching.offer(key, Offer("activity", ex.run_id, scheduled_id, valid, place))
-
-    def queue_key(self, ex: Execution, name: str, kind: Kind) -> QueueKey:
-        return QueueKey(ex.namespace, name, kind)
 
     # --- processes and their definitions
 

@@ -31,7 +31,7 @@ from perdure.engine.protos import SECOND
 from perdure.engine.routing import QUERY
 from perdure.engine.rpc.common import Handlers, Token, find_run
 from perdure.engine.runs import DIRECT, Query, Run
-from perdure.engine.task_queues import Offer
+from perdure.engine.task_queues import Offer, QueueKey
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -125,14 +125,14 @@ async def _ask_directly(engine: Engine, run: Run, query: Query) -> RespondQueryT
     engine.adopt("workflow", ex.workflow_type, ex.version)
     offer = Offer("query", ex.run_id, query.id, valid, QUERY)
     if ex.sticky_queue:
-        key = engine.queue_key(ex, ex.sticky_queue, "workflow")
+        key = QueueKey(ex.namespace, ex.sticky_queue, "workflow")
         if engine.matching.attended(key, engine.clock.now() - engine.limits.sticky_poller_memory):
             engine.matching.offer(key, offer)
             done, _ = await asyncio.wait({query.answer}, timeout=ex.sticky_timeout / SECOND)
             if done:
                 return query.answer.result()
             ex.sticky_queue = ""
-    engine.matching.offer(engine.queue_key(ex, ex.task_queue, "workflow"), offer)
+    engine.matching.offer(QueueKey(ex.namespace, ex.task_queue, "workflow"), offer)
     return await query.answer
 
 
