@@ -24,7 +24,7 @@ NAMED = 3  # runs that the line names; more are counted
 
 
 def open_known_file(shell: Any) -> None:
-    from perdure.session import project_file
+    from perdure.project_file import project_file
 
     if not project_file().exists():
         return

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from perdure.authoring.workflow import workflow as workflow
     from perdure.connecting import connect as connect
     from perdure.connecting import disconnect as disconnect
-    from perdure.runs import Run as Run
+    from perdure.run_handle import Run as Run
     from perdure.runs import move as move
     from perdure.runs import run as run
     from perdure.runs import runs as runs
@@ -80,7 +80,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Run": "perdure.runs",
+    "Run": "perdure.run_handle",
     "Session": "perdure.session",
     "activity": "perdure.authoring.activity",
     "connect": "perdure.connecting",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.errors import RunError
 
 if TYPE_CHECKING:
-    from perdure.runs import Run
+    from perdure.run_handle import Run
 
 
 class WaitTimeout(RunError, TimeoutError):

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from perdure.errors import PerdureError
+from perdure.project_file import project_file
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FOLDER = ".perdure"
-FILE = "history.duckdb"
 NAMESPACE = "default"
 
 
@@ -321,27 +320,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def project_file(path: str | Path | None = None) -> Path:
-    """Where a project's file is.
-
-    A path that ends in .duckdb is the file, any other the folder that holds `history.duckdb`, or whose
-    `.perdure` does. Without a path it is PERDURE_HOME, else the nearest `.perdure` in the working directory or above it, else
-    `./.perdure`.
-    """
-    chosen = path if path is not None else os.environ.get("PERDURE_HOME") or None
-    if chosen is not None:
-        given = Path(chosen).expanduser().absolute()
-        if given.suffix == ".duckdb":
-            return given
-        inside = given / FOLDER / FILE
-        return inside if inside.exists() and not (given / FILE).exists() else given / FILE
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / FOLDER).is_dir() and os.access(folder / FOLDER, os.W_OK):
-            return folder / FOLDER / FILE
-    return here / FOLDER / FILE
 
 
 def preload() -> None:

@@ -24,7 +24,7 @@ from perdure.history.asking import described
 from perdure.view import timeline
 
 if TYPE_CHECKING:
-    from perdure.runs import Run
+    from perdure.run_handle import Run
 
 _LOOKS = (1.0, 3.0)  # seconds before the first looks
 _PAUSE = 10.0  # and between the later ones

@@ -14,7 +14,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 import perdure
 from perdure import troubles
 from perdure.errors import CallError, RunError
-from perdure.runs import WaitTimeout
+from perdure.run_errors import WaitTimeout
 from perdure.session import Session, use
 
 STARTED = PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED

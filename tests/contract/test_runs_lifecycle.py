@@ -12,7 +12,7 @@ from worker_cells import INBOX, PAYMENT, cell
 import perdure
 from perdure.authoring.registry import Registry
 from perdure.history import from_json, history
-from perdure.runs import WaitTimeout
+from perdure.run_errors import WaitTimeout
 from perdure.session import Session
 from perdure.testing import session as project
 

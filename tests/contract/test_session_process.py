@@ -16,7 +16,8 @@ from worker_cells import cell, gates
 
 import perdure
 from perdure.authoring.registry import Registry
-from perdure.session import Session, WaitInterrupted, project_file, use
+from perdure.project_file import project_file
+from perdure.session import Session, WaitInterrupted, use
 from perdure.testing import session as project
 
 MEMBER = Path(__file__).with_name("session_member.py")

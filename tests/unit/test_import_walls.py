@@ -18,7 +18,7 @@ EXTENSION = KIT.parents[1] / "extension" / "perdure_jupyter"
 MAY_IMPORT = {
     "engine": set(),
     "store": {"engine"},
-    "authoring": {"engine", "runs"},  # `runs` for type checkers, and where Workflow.start is called
+    "authoring": {"engine", "runs", "run_handle"},  # for type checkers, and where Workflow.start is called
     "history": {"engine"},
     "view": {"engine", "history"},
     "frontend": {"engine", "store"},
@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "starting": None,
     "runs": None,
     "run_errors": None,
+    "run_handle": None,
+    "project_file": set(),
     "troubles": None,
     "rewinding": None,
     "listing": None,

@@ -49,13 +49,15 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         perdure.nothing  # noqa: B018  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("first", ["perdure.session", "perdure.runs", "perdure.authoring.workflow"])
+@pytest.mark.parametrize(
+    "first", ["perdure.session", "perdure.runs", "perdure.run_handle", "perdure.authoring.workflow"]
+)
 def test_submodules_do_not_take_the_functions_places(first: str) -> None:
     program = (
         f"from importlib import import_module; import_module({first!r})\n"
         "import perdure\n"
         "from perdure.session import Session\n"
-        "from perdure.runs import Run\n"
+        "from perdure.run_handle import Run\n"
         "print(all(type(getattr(perdure, name)).__name__ == 'function' for name in ('session', 'runs', 'workflow')))"
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -28,6 +28,7 @@ from typing import Any, Literal
 from perdure.authoring import modules, names
 from perdure.authoring.activity import Activity
 from perdure.authoring.declaring import kind_of, temporal_name
+from perdure.authoring.imports import Imports
 from perdure.authoring.names import Use
 from perdure.authoring.notebook import Found, Notebook, Text
 from perdure.authoring.origins import (
@@ -38,10 +39,10 @@ from perdure.authoring.origins import (
     no_source,
     replaces_builtin,
 )
-from perdure.authoring.parts import Captured, Imports, Part, assemble, normalised, ordered, version_of
+from perdure.authoring.parts import Captured, Part, assemble, normalised, ordered, version_of
 from perdure.authoring.references import activity_signature, class_signature, function_signature
 from perdure.authoring.roots import Root
-from perdure.authoring.values import NotDurable, explain, express
+from perdure.authoring.values import NotDurable, express
 from perdure.authoring.workflow import Workflow
 from perdure.errors import DefinitionError
 
@@ -134,7 +135,7 @@ class _Capture:
         namespace = self._notebook.namespace
         if name in self._imports.meaning:
             if isinstance(namespace.get(name), types.ModuleType):
-                self._module(name, namespace[name], use)
+                self._imports.module(name, namespace[name], use.attributes)
             return
         try:
             if self._from_cell(name):
@@ -179,7 +180,7 @@ class _Capture:
             return True
         if all(isinstance(item, ast.Import | ast.ImportFrom) for item in statements):
             for item in statements:
-                self._import_statement(name, item)
+                self._imports.repeat(name, item)
             return True
         if self._executed and not any(isinstance(item, _DEFINITIONS) for item in statements):
             if name in self._notebook.namespace:
@@ -195,7 +196,7 @@ class _Capture:
         if kind_of(value):
             self._references.append(value)
         if isinstance(value, types.ModuleType):
-            self._module(name, value, use)
+            self._imports.module(name, value, use.attributes)
         elif (place := self._imported(name, value)) is not None:
             self._imports.bind(name, *place)
         elif isinstance(value, Activity | Workflow) or kind_of(value):
@@ -206,36 +207,6 @@ class _Capture:
             self._statement(name, value)
         else:
             self._constant(name, value)
-
-    # --- imports
-
-    def _module(self, name: str, module: types.ModuleType, use: Use) -> None:
-        own = module.__name__
-        if own == "__main__" or getattr(module, "__spec__", None) is None:
-            raise NotDurable(*explain(module))
-        if own != name:
-            self._imports.bind(name, own, "")
-        else:
-            self._imports.add(f"import {own}", name, own, standard=modules.is_standard(own))
-        inner: Any = module
-        for attribute in use.attributes:  # `import xml` alone does not make xml.etree known
-            inner = getattr(inner, attribute, None)
-            own = f"{own}.{attribute}"
-            if not isinstance(inner, types.ModuleType) or sys.modules.get(own) is not inner:
-                break
-            self._imports.add(f"import {own}", name, module.__name__, standard=modules.is_standard(own))
-
-    def _import_statement(self, name: str, statement: ast.stmt) -> None:
-        for alias in statement.names if isinstance(statement, ast.Import | ast.ImportFrom) else ():
-            if isinstance(statement, ast.ImportFrom):
-                if statement.level:
-                    raise NotDurable("imported relatively", "Import it by the full name of its package.")
-                if (alias.asname or alias.name) == name and statement.module != "__future__":
-                    self._imports.bind(name, statement.module or "", alias.name)
-            elif alias.asname == name:
-                self._imports.bind(name, alias.name, "")
-            elif not alias.asname and alias.name.partition(".")[0] == name:
-                self._imports.add(f"import {alias.name}", name, name, standard=modules.is_standard(name))
 
     def _imported(self, name: str, value: Any) -> tuple[str, str] | None:
         """(module, attribute) of an import that gives the very object: the notebook's own, or where it is defined."""

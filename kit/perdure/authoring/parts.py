@@ -11,10 +11,11 @@ import copy
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from perdure.authoring import modules
+from perdure.authoring.imports import Imports
 from perdure.authoring.names import Use
 from perdure.authoring.notebook import Text
 
@@ -47,31 +48,6 @@ class Part:
         self.normal = f"{self.normal}\n{other.normal}"
         self.statements = [*self.statements, *other.statements]
         self.uses = [*self.uses, *other.uses]
-
-
-@dataclass(slots=True)
-class Imports:
-    """The import lines of a module, and what each imported name stands for."""
-
-    standard: set[str] = field(default_factory=set)
-    others: set[str] = field(default_factory=set)
-    meaning: dict[str, str] = field(default_factory=dict)
-
-    def add(self, line: str, name: str, meaning: str, *, standard: bool) -> None:
-        (self.standard if standard else self.others).add(line)
-        self.meaning[name] = meaning
-
-    def bind(self, name: str, module: str, attribute: str) -> None:
-        """Imports `attribute` of `module`, or the module itself when it is "", as `name`."""
-        if not attribute:
-            parent, _, last = module.rpartition(".")
-            line = f"import {module}" + (f" as {name}" if name != module else "")
-            if parent and last == name:
-                line = f"from {parent} import {name}"
-        else:
-            line = f"from {module} import {attribute}" + (f" as {name}" if name != attribute else "")
-        meaning = f"{module}.{attribute}" if attribute else module
-        self.add(line, name, meaning, standard=modules.is_standard(module))
 
 
 @dataclass(frozen=True)

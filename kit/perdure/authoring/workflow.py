@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from temporalio.workflow import ChildWorkflowHandle
 
-    from perdure.runs import Run
+    from perdure.run_handle import Run
 
 P = ParamSpec("P")
 T = TypeVar("T")

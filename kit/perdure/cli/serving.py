@@ -90,7 +90,8 @@ class _Ended:
 
 def _until_idle(opened: Any, began: datetime) -> int:
     """Waits for every run that was open when the worker began; 1 if one of them fails, or has no definition."""
-    from perdure.runs import Run, runs
+    from perdure.run_handle import Run
+    from perdure.runs import runs
 
     failed = 0
     frame = runs(limit=None)

@@ -17,7 +17,8 @@ Add = Callable[[str, Command, str, str], argparse.ArgumentParser]
 
 def open_project(line: argparse.Namespace, *, worker: bool = False, make: bool = False) -> Any:
     """The session of this command; it is the process's default one. Only what may make a project makes one."""
-    from perdure.session import Session, project_file, use
+    from perdure.project_file import project_file
+    from perdure.session import Session, use
 
     file = project_file(line.project)
     if not make and not file.exists():
