@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine.errors import Code, ServiceError
+from perdure.testing import MemoryJournal
 
 COMPLETED = BatchOperationState.BATCH_OPERATION_STATE_COMPLETED
 FAILED = BatchOperationState.BATCH_OPERATION_STATE_FAILED
@@ -155,6 +157,48 @@ async def test_the_pace_is_kept_and_progress_survives_a_crash(driver: Driver) ->
     assert await count(successor, "ExecutionStatus = 'Terminated'") == 5
     assert (await described(successor)).close_time == job.close_time
     await successor.engine.stop()
+
+
+FIRST = {"options": {"first_workflow_task": {}}}
+ONCE: dict[
+    str, tuple[dict[str, Any], str]
+] = {  # operation -> the event that each run has of it afterwards, once
+    "termination_operation": ({"identity": "me"}, "WorkflowExecutionTerminated"),
+    "cancellation_operation": ({"identity": "me"}, "WorkflowExecutionCancelRequested"),
+    "signal_operation": ({"signal": "go"}, "WorkflowExecutionSignaled"),
+    "reset_operation": (FIRST, "WorkflowExecutionTerminated"),
+    "deletion_operation": ({"identity": "me"}, ""),
+}
+
+
+@pytest.mark.parametrize("operation", list(ONCE))
+def test_each_run_gets_it_once_wherever_the_process_ends(operation: str) -> None:
+    fields, wanted = ONCE[operation]
+
+    @in_engine
+    async def body(driver: Driver) -> None:
+        for number in range(3):
+            await driver.start(f"w{number}")
+            await driver.step(start_timer(seconds=10**6))
+        runs = list(driver.journal.runs)
+        files: list[MemoryJournal] = []
+        driver.journal.observe = lambda records: files.append(copy.deepcopy(driver.journal))
+        job = await run(driver, batch(**{operation: fields}))
+        assert counts(job) == (3, 3, 0)
+        for file in files:
+            file.observe = None
+            successor = Driver(file, driver.clock, driver.limits)
+            await successor.engine.start()
+            assert counts(await ended(successor)) == (3, 3, 0)
+            if not wanted:
+                assert not file.runs
+            for number, run_id in enumerate(runs if wanted else ()):
+                assert (await successor.names(f"w{number}", run_id)).count(wanted) == 1
+            assert len(file.runs) == {"reset_operation": 6, "deletion_operation": 0}.get(operation, 3)
+            await successor.engine.stop()
+        assert len(files) > 4
+
+    body()
 
 
 @in_engine
