@@ -52,6 +52,7 @@ SHELL = {
     "local_project",
     "matching",
     "namespace_registry",
+    "offers",
     "processes",
     "registry",
     "routing",

@@ -5,11 +5,9 @@ A rule looks at the command's attributes and at the shadow that the commands bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
 from temporalio.api.command.v1 import (
     CancelTimerCommandAttributes,
     ContinueAsNewWorkflowExecutionCommandAttributes,
@@ -29,114 +27,24 @@ from temporalio.api.common.v1 import SearchAttributes
 from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 
 from perdure.engine import activity_options, cron, search_attributes
-from perdure.engine.activity_options import mismatched
 from perdure.engine.checks import is_uuid
+from perdure.engine.command_shadow import (
+    BadCommand,
+    Rule,
+    Shadow,
+    check_durations,
+    check_lengths,
+    check_namespace,
+    check_pending,
+    check_retry,
+    require,
+    wrong_duration,
+)
 from perdure.engine.errors import ServiceError
-from perdure.engine.limits import Limits
 from perdure.engine.priorities import check_priority
-from perdure.engine.protos import from_duration
-from perdure.engine.retries import check_policy, fill_policy
-from perdure.engine.state import Execution
 
 _NO_STATE_FOR = "invalid history builder state for action: "
 _Cause = WorkflowTaskFailedCause
-
-
-@dataclass(frozen=True, slots=True)
-class BadCommand(Exception):
-    """A command that fails the workflow task."""
-
-    cause: WorkflowTaskFailedCause.ValueType
-    message: str
-    ends_run: bool = False  # it is beyond a limit: the run is terminated, as trying again cannot help
-
-
-@dataclass(slots=True)
-class Shadow:
-    """What the commands so far would have made of the state; only ids and counts."""
-
-    ex: Execution
-    limits: Limits
-    attribute_types: Mapping[str, str]  # of the namespace's custom search attributes
-    activities: set[str]
-    scheduled: set[int]
-    cancelled: set[int]
-    timers: set[str]
-    buffered_timers: set[str]
-    children: int
-    child_ids: set[str]
-    messages: set[str]
-    count: int = 0  # of all commands
-    new_activities: int = 0
-    signals: int = 0
-    cancels: int = 0
-    search_attributes: SearchAttributes = field(default_factory=SearchAttributes)
-
-
-class Rule(NamedTuple):
-    """`cause`: of a command without attributes."""
-
-    cause: WorkflowTaskFailedCause.ValueType
-    check: Callable[[Shadow, Any], None]
-
-
-# --- what several rules ask
-
-
-def _require(condition: object, cause: WorkflowTaskFailedCause.ValueType, message: str) -> None:
-    if not condition:
-        raise BadCommand(cause, message)
-
-
-def _check_namespace(shadow: Shadow, cause: WorkflowTaskFailedCause.ValueType, namespace: str) -> None:
-    """Temporal's `system.enableCrossNamespaceCommands` is off by default."""
-    same = namespace in ("", shadow.ex.namespace)
-    _require(same, cause, "cross namespace commands are not allowed")
-
-
-def _check_lengths(
-    shadow: Shadow,
-    cause: WorkflowTaskFailedCause.ValueType,
-    name: str,
-    where: str,
-    value: str,
-    rest: str = "",
-) -> None:
-    length, limit = len(value.encode()), shadow.limits.id_length
-    text = f"{name} on {where} exceeds length limit. {name}={value} Length={length} Limit={limit}{rest}"
-    _require(length <= limit, cause, text)
-
-
-def _wrong_duration(length: Duration) -> str:
-    """What is wrong with a duration; "" if nothing is."""
-    return mismatched(length) or ("negative duration" if from_duration(length) < 0 else "")
-
-
-def _check_durations(
-    attributes: Any,
-    names: Mapping[str, str],
-    cause: WorkflowTaskFailedCause.ValueType,
-    where: str,
-    place: str,
-) -> None:
-    for name, title in names.items():
-        wrong = _wrong_duration(getattr(attributes, name))
-        _require(not wrong, cause, f"Invalid {title} on {where}: {wrong}{place}")
-
-
-def _check_retry(attributes: Any, cause: WorkflowTaskFailedCause.ValueType, where: str, place: str) -> None:
-    if attributes.HasField("retry_policy"):
-        try:
-            check_policy(fill_policy(attributes.retry_policy), filled=True)
-        except ServiceError as error:
-            text = f"invalid WorkflowRetryPolicy on {where}: {error.message}{place}"
-            raise BadCommand(cause, text) from None
-
-
-def _check_pending(number: int, limit: int, what: str, cause: WorkflowTaskFailedCause.ValueType) -> None:
-    """Whether there is room for one more of what a run waits for."""
-    text = f"the number of pending {what}, {number}, has reached the per-workflow limit of {limit}"
-    _require(number < limit, cause, text)
 
 
 # --- activities and timers
@@ -149,12 +57,12 @@ def _schedule_activity(shadow: Shadow, attributes: ScheduleActivityTaskCommandAt
     except ServiceError as error:
         raise BadCommand(cause, error.message) from None
     activity_id = attributes.activity_id
-    _require(
+    require(
         activity_id not in shadow.activities,
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID,
         f"{_NO_STATE_FOR}add-activitytask-scheduled-event, ActivityID: {activity_id}",
     )
-    _check_pending(
+    check_pending(
         len(shadow.ex.activities) + shadow.new_activities,
         shadow.limits.pending_activities,
         "activities",
@@ -167,11 +75,11 @@ def _schedule_activity(shadow: Shadow, attributes: ScheduleActivityTaskCommandAt
 def _cancel_activity(shadow: Shadow, attributes: RequestCancelActivityTaskCommandAttributes) -> None:
     scheduled = attributes.scheduled_event_id
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_ACTIVITY_ATTRIBUTES
-    _require(scheduled > 0, cause, "ScheduledEventId is not set on RequestCancelActivityTaskCommand.")
+    require(scheduled > 0, cause, "ScheduledEventId is not set on RequestCancelActivityTaskCommand.")
     # an activity scheduled by this very completion has an id soon after the events there are
     new = range(len(shadow.ex.events) + 1, len(shadow.ex.events) + 5 + shadow.count)
     known = scheduled in shadow.scheduled or (scheduled in new and shadow.new_activities > 0)
-    _require(
+    require(
         known and scheduled not in shadow.cancelled,
         cause,
         f"{_NO_STATE_FOR}add-activitytask-cancel-requested-event, ScheduledEventID: {scheduled}",
@@ -182,13 +90,11 @@ def _cancel_activity(shadow: Shadow, attributes: RequestCancelActivityTaskComman
 def _start_timer(shadow: Shadow, attributes: StartTimerCommandAttributes) -> None:
     timer_id, where = attributes.timer_id, "StartTimerCommand"
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_TIMER_ATTRIBUTES
-    _require(timer_id, cause, f"TimerId is not set on {where}.")
-    _check_lengths(shadow, cause, "TimerId", where, timer_id)
-    wrong = _wrong_duration(attributes.start_to_fire_timeout)
-    _require(
-        not wrong, cause, f"An invalid StartToFireTimeout is set on {where}: {wrong}. TimerId={timer_id}"
-    )
-    _require(
+    require(timer_id, cause, f"TimerId is not set on {where}.")
+    check_lengths(shadow, cause, "TimerId", where, timer_id)
+    wrong = wrong_duration(attributes.start_to_fire_timeout)
+    require(not wrong, cause, f"An invalid StartToFireTimeout is set on {where}: {wrong}. TimerId={timer_id}")
+    require(
         timer_id not in shadow.timers,
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_START_TIMER_DUPLICATE_ID,
         f"{_NO_STATE_FOR}add-timer-started-event, TimerID: {timer_id}",
@@ -199,9 +105,9 @@ def _start_timer(shadow: Shadow, attributes: StartTimerCommandAttributes) -> Non
 def _cancel_timer(shadow: Shadow, attributes: CancelTimerCommandAttributes) -> None:
     timer_id, where = attributes.timer_id, "CancelTimerCommand"
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_TIMER_ATTRIBUTES
-    _require(timer_id, cause, f"TimerId is not set on {where}.")
-    _check_lengths(shadow, cause, "TimerId", where, timer_id)
-    _require(
+    require(timer_id, cause, f"TimerId is not set on {where}.")
+    check_lengths(shadow, cause, "TimerId", where, timer_id)
+    require(
         timer_id in shadow.timers or timer_id in shadow.buffered_timers,
         cause,
         f"{_NO_STATE_FOR}add-timer-canceled-event, TimerID: {timer_id}",
@@ -215,15 +121,15 @@ def _cancel_timer(shadow: Shadow, attributes: CancelTimerCommandAttributes) -> N
 
 def _marker(shadow: Shadow, attributes: RecordMarkerCommandAttributes) -> None:
     cause, where = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_RECORD_MARKER_ATTRIBUTES, "RecordMarkerCommand"
-    _require(attributes.marker_name, cause, f"MarkerName is not set on {where}.")
-    _check_lengths(shadow, cause, "MarkerName", where, attributes.marker_name)
+    require(attributes.marker_name, cause, f"MarkerName is not set on {where}.")
+    check_lengths(shadow, cause, "MarkerName", where, attributes.marker_name)
 
 
 def _upsert_attributes(shadow: Shadow, attributes: UpsertWorkflowSearchAttributesCommandAttributes) -> None:
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
     where = "UpsertWorkflowSearchAttributesCommand"
-    _require(attributes.HasField("search_attributes"), cause, f"SearchAttributes is not set on {where}.")
-    _require(attributes.search_attributes.indexed_fields, cause, f"IndexedFields is not set on {where}.")
+    require(attributes.HasField("search_attributes"), cause, f"SearchAttributes is not set on {where}.")
+    require(attributes.search_attributes.indexed_fields, cause, f"IndexedFields is not set on {where}.")
     _check_written(shadow, attributes.search_attributes)
     shadow.search_attributes = search_attributes.merged(
         shadow.search_attributes, attributes.search_attributes
@@ -258,15 +164,15 @@ def _check_attributes_size(shadow: Shadow, attributes: SearchAttributes) -> None
 def _modify_properties(shadow: Shadow, attributes: ModifyWorkflowPropertiesCommandAttributes) -> None:
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES
     where = "ModifyWorkflowPropertiesCommand"
-    _require(attributes.HasField("upserted_memo"), cause, f"UpsertedMemo is not set on {where}.")
-    _require(attributes.upserted_memo.fields, cause, f"UpsertedMemo.Fields is not set on {where}.")
+    require(attributes.HasField("upserted_memo"), cause, f"UpsertedMemo is not set on {where}.")
+    require(attributes.upserted_memo.fields, cause, f"UpsertedMemo.Fields is not set on {where}.")
 
 
 def _message(shadow: Shadow, attributes: ProtocolMessageCommandAttributes) -> None:
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE
     message_id = attributes.message_id
-    _require(message_id, cause, "MessageID is not set on ProtocolMessageCommand.")
-    _require(
+    require(message_id, cause, "MessageID is not set on ProtocolMessageCommand.")
+    require(
         message_id in shadow.messages,
         cause,
         f"ProtocolMessageCommand referenced absent message ID {message_id}",
@@ -281,22 +187,22 @@ def _start_child(shadow: Shadow, attributes: StartChildWorkflowExecutionCommandA
     where = "StartChildWorkflowExecutionCommand"
     workflow_id, kind = attributes.workflow_id, attributes.workflow_type.name
     namespace = attributes.namespace or shadow.ex.namespace
-    _check_namespace(shadow, cause, namespace)
+    check_namespace(shadow, cause, namespace)
     missing = "Required field {} is not set on " + where + ". {} Namespace=" + namespace
-    _require(workflow_id, cause, missing.format("WorkflowId", f"WorkflowType={kind}"))
-    _require(kind, cause, missing.format("WorkflowType", f"WorkflowId={workflow_id}"))
+    require(workflow_id, cause, missing.format("WorkflowId", f"WorkflowType={kind}"))
+    require(kind, cause, missing.format("WorkflowType", f"WorkflowId={workflow_id}"))
     rest = f" WorkflowType={kind} Namespace={namespace}"
-    _check_lengths(shadow, cause, "WorkflowId", where, workflow_id, rest)
+    check_lengths(shadow, cause, "WorkflowId", where, workflow_id, rest)
     length, limit = len(kind.encode()), shadow.limits.id_length
     place = f". WorkflowId={workflow_id}{rest}"
-    _require(
+    require(
         length <= limit,
         cause,
         f"WorkflowType on {where} exceeds length limit. WorkflowId={workflow_id} WorkflowType={kind} "
         f"Length={length} Limit={limit} Namespace={namespace}",
     )
-    _check_durations(attributes, _CHILD_TIMEOUTS, cause, where, place)
-    _check_retry(attributes, cause, where, place)
+    check_durations(attributes, _CHILD_TIMEOUTS, cause, where, place)
+    check_retry(attributes, cause, where, place)
     try:
         cron.check(attributes.cron_schedule)
     except ServiceError as error:
@@ -309,7 +215,7 @@ def _start_child(shadow: Shadow, attributes: StartChildWorkflowExecutionCommandA
     except ServiceError as error:
         raise BadCommand(cause, error.message) from None
     _check_attributes_size(shadow, attributes.search_attributes)
-    _check_pending(
+    check_pending(
         shadow.children,
         shadow.limits.pending_children,
         "child workflow executions",
@@ -333,19 +239,19 @@ def _signal_external(shadow: Shadow, attributes: SignalExternalWorkflowExecution
         attributes.namespace,
         attributes.signal_name,
     )
-    _check_namespace(shadow, cause, namespace)
-    _require(attributes.HasField("execution"), cause, f"Execution is not set on {where}.")
+    check_namespace(shadow, cause, namespace)
+    require(attributes.HasField("execution"), cause, f"Execution is not set on {where}.")
     target, run_id = attributes.execution.workflow_id, attributes.execution.run_id
     place = f" Namespace={namespace} RunId={run_id}"
-    _require(target, cause, f"WorkflowId is not set on {where}.{place} SignalName={name}")
-    _check_lengths(shadow, cause, "WorkflowId", where, target, f"{place} SignalName={name}")
-    _require(
+    require(target, cause, f"WorkflowId is not set on {where}.{place} SignalName={name}")
+    check_lengths(shadow, cause, "WorkflowId", where, target, f"{place} SignalName={name}")
+    require(
         not run_id or is_uuid(run_id),
         cause,
         f"Invalid RunId set on {where}. WorkflowId={target}{place} SignalName={name}",
     )
-    _require(name, cause, f"SignalName is not set on {where}. WorkflowId={target}{place}")
-    _check_pending(
+    require(name, cause, f"SignalName is not set on {where}. WorkflowId={target}{place}")
+    check_pending(
         len(shadow.ex.signals_out) + shadow.signals,
         shadow.limits.pending_signals,
         "signals to external workflows",
@@ -360,19 +266,17 @@ def _cancel_external(
     cause = _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES
     where = "RequestCancelExternalWorkflowExecutionCommand"
     target, run_id, namespace = attributes.workflow_id, attributes.run_id, attributes.namespace
-    _check_namespace(shadow, cause, namespace)
-    _require(target, cause, f"WorkflowId is not set on {where}. Namespace={namespace} RunId={run_id}")
+    check_namespace(shadow, cause, namespace)
+    require(target, cause, f"WorkflowId is not set on {where}. Namespace={namespace} RunId={run_id}")
     place = f" RunId={run_id} Namespace={namespace}"
-    _check_lengths(shadow, cause, "WorkflowId", where, target, place)
-    _require(
-        not run_id or is_uuid(run_id), cause, f"Invalid RunId set on {where}. WorkflowId={target}{place}"
-    )
-    _require(
+    check_lengths(shadow, cause, "WorkflowId", where, target, place)
+    require(not run_id or is_uuid(run_id), cause, f"Invalid RunId set on {where}. WorkflowId={target}{place}")
+    require(
         target not in shadow.child_ids,
         cause,
         f"Start and RequestCancel for child workflow is not allowed in same workflow task. WorkflowId={target}{place}",
     )
-    _check_pending(
+    check_pending(
         len(shadow.ex.cancels_out) + shadow.cancels,
         shadow.limits.pending_cancels,
         "requests to cancel external workflows",
@@ -385,7 +289,7 @@ def _cancel_external(
 
 
 def _fail(shadow: Shadow, attributes: FailWorkflowExecutionCommandAttributes) -> None:
-    _require(
+    require(
         attributes.HasField("failure"),
         _Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES,
         "Failure is not set on FailWorkflowExecutionCommand.",
@@ -398,9 +302,9 @@ def _continue_as_new(shadow: Shadow, attributes: ContinueAsNewWorkflowExecutionC
     kind = attributes.workflow_type.name or shadow.ex.workflow_type
     queue = f'name:"{attributes.task_queue.name or shadow.ex.task_queue}" kind:TASK_QUEUE_KIND_NORMAL'
     place = f". WorkflowType={kind} TaskQueue={queue}"
-    _check_lengths(shadow, cause, "WorkflowType", where, kind)
-    _check_durations(attributes, _NEXT_TIMEOUTS, cause, where, place)
-    _check_retry(attributes, cause, where, place)
+    check_lengths(shadow, cause, "WorkflowType", where, kind)
+    check_durations(attributes, _NEXT_TIMEOUTS, cause, where, place)
+    check_retry(attributes, cause, where, place)
     _check_written(shadow, attributes.search_attributes, where, place)
     _check_attributes_size(shadow, attributes.search_attributes)
 

@@ -14,7 +14,8 @@ from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCa
 from temporalio.api.protocol.v1 import Message
 
 from perdure.engine import command_sizes, update_messages
-from perdure.engine.command_checks import CHECKS, BadCommand, Shadow
+from perdure.engine.command_checks import CHECKS
+from perdure.engine.command_shadow import BadCommand, Shadow
 from perdure.engine.errors import invalid
 from perdure.engine.namespaces import no_namespace
 from perdure.engine.state import Execution

@@ -11,8 +11,8 @@ from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedReques
 
 from perdure.engine import activities, updates
 from perdure.engine.closing import terminate_run
-from perdure.engine.command_checks import BadCommand
 from perdure.engine.command_events import Completion, carry_out
+from perdure.engine.command_shadow import BadCommand
 from perdure.engine.commands import CLOSING, check, check_sequence, unhandled_events
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.failures import server
