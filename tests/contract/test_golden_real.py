@@ -9,7 +9,6 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -47,15 +46,6 @@ IN_MEMORY = {
     "task_with_more_than_it_can_hold",
 }  # fmt: skip
 
-# what a crash still loses of worker versions: revisions, transitions, targets that were told
-LOST = {
-    "version_is_chosen_anew_when_a_pinned_run_asks_for_it",
-    "version_is_handed_on_when_a_pinned_run_continues_as_new",
-    "version_of_a_pinned_run_stays",
-    "version_of_an_auto_upgrading_parent_goes_to_its_child",
-    "version_of_an_auto_upgrading_run_moves",
-}
-
 
 def found(name: str, kind: type[Embedded]) -> list[str]:
     """Where the engine's play differs from the recording."""
@@ -70,11 +60,7 @@ def test_the_engine_does_as_the_server_did(name: str) -> None:
     assert not found(name, Embedded)
 
 
-def _case(name: str) -> Any:
-    return pytest.param(name, marks=pytest.mark.xfail(reason="not kept yet") if name in LOST else ())
-
-
-@pytest.mark.parametrize("name", [_case(name) for name in SCRIPTS if name not in IN_MEMORY])
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in IN_MEMORY])
 def test_a_crash_before_every_request_changes_nothing(name: str) -> None:
     assert not found(name, Crashing)
 

@@ -23,6 +23,7 @@ from perdure.engine.records import (
     Kept,
     Record,
     RunRecords,
+    VersionsNoted,
 )
 from perdure.store import Store
 from perdure.testing.journal import MemoryJournal
@@ -245,9 +246,11 @@ def test_what_operators_did_is_read_back(journal: Journal) -> None:
     changed = ActivityChanged("r1", 5, 10, PendingActivityInfo(activity_id="a", paused=True))
     reset = ExecutionReset("r1", 11, "r2")
     paused = ExecutionChanged("r1", 12, "", None, None, status=8)
-    keep(journal, start, changed, ExecutionReset("r1", 9, "r9"), reset, paused)
+    noted = VersionsNoted("r1", 13, "[null, 2, null, null]")
+    keep(journal, start, changed, ExecutionReset("r1", 9, "r9"), reset, paused, noted)
     run = run_of(journal, "r1")
     assert (run.started, run.activity_changes, run.reset, run.changed) == (start, [changed], reset, paused)
+    assert run.versions == noted
     query = "TemporalNamespaceDivision = 'activity'"
     (summary,) = asyncio.run(journal.list_executions(SCOPE, query, 9)).rows
     assert (summary.status, summary.root_run_id, summary.division) == (8, "r0", "activity")

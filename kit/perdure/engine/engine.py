@@ -31,7 +31,7 @@ from perdure.engine.namespace_registry import Namespaces
 from perdure.engine.offers import Offers
 from perdure.engine.processes import Lease, Processes, is_process_name, may_live
 from perdure.engine.queue_config import kept_limits
-from perdure.engine.records import Definition, Record
+from perdure.engine.records import Definition, Record, VersionsNoted
 from perdure.engine.recovery import recover
 from perdure.engine.registry import Registry
 from perdure.engine.routing import Routing
@@ -129,7 +129,6 @@ class Engine:
     def _resume(self, run: Run) -> None:
         """A recovered run: what its dead workers held is taken from them, what waits is offered again."""
         ex = run.ex
-        self.routing.recall(ex)
         turn = self.turn(run)
         holders = {a.process for a in ex.activities.values() if a.started and a.process}
         if ex.task is not None and ex.task.started:
@@ -191,6 +190,9 @@ class Engine:
         for turn in self._skip_time(done):
             done.append(turn)
             records += turn.records
+        for turn in done:
+            if (note := turn.ex.versioning.note()) is not None:
+                records.append(VersionsNoted(turn.ex.run_id, turn.now, note))
         ticket = self.journal.append(records) if records else 0
         for ex in {id(turn.ex): turn.ex for turn in done if turn.records}.values():
             ex.transitions += 1

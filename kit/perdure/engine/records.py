@@ -82,6 +82,15 @@ class ExecutionReset:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionsNoted:
+    """What no event says of how a run is tied to worker versions; `text`: see `perdure.engine.versions`."""
+
+    run_id: str
+    time: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionDeleted:
     """A run is deleted, with all its records."""
 
@@ -215,6 +224,7 @@ Record: TypeAlias = (
     | ExecutionChanged
     | ExecutionClosed
     | ExecutionReset
+    | VersionsNoted
     | ExecutionDeleted
     | ActivityChanged
     | Kept
@@ -247,3 +257,4 @@ class RunRecords:
     # the attempts' starts and ends, the last heartbeats and the operators' changes, in the order in which they happened
     activity_steps: list[ActivityStep] = field(default_factory=list)
     reset: ExecutionReset | None = None  # the last one
+    versions: VersionsNoted | None = None  # the last one

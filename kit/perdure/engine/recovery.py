@@ -36,6 +36,9 @@ def recover(records: RunRecords) -> Execution:
     drop_seen(ex)
     if records.changed is not None and records.changed.search_attributes is not None:
         ex.search_attributes.CopyFrom(records.changed.search_attributes)  # some come without an event
+    if records.versions is not None:
+        ex.versioning.recall(records.versions.text)
+    ex.versioning.note()
     ex.sticky_queue = ""  # the worker's cache may be ahead of what was committed: it gets the full history
     if records.reset is not None:
         ex.reset_run_id = records.reset.new_run_id

@@ -122,13 +122,6 @@ class Routing:
         """Whether a sticky workflow task must go to the normal queue, because another version has the run now."""
         return not ex.versioning.own and self.workflow_version(ex) != ex.versioning.effective_version
 
-    def recall(self, ex: Execution) -> None:
-        """No event says how new the routing was that brought a run to its version; where that still holds, it is known again."""
-        versioning = ex.versioning
-        if versioning.version is not None and not versioning.revision:
-            target = self.target(ex)
-            versioning.revision = target.revision if target.version == versioning.version else 0
-
     def moves_first(self, ex: Execution, worker: Version | None) -> bool:
         """Whether the run moves to the version of a worker that polls for its activity, before the worker may have it."""
         versioning = ex.versioning

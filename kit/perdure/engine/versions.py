@@ -1,12 +1,14 @@
 """Worker deployment versions: how a run is tied to one, and what it hands on. TEMPORAL.md, section 19. Pure.
 
-A run's `Versioning` is a fold of its events, like the rest of its state; only a transition (the run is on its way to another
-version, until that version has completed a workflow task) stands in no event. A definition version that perdure pins a run
+A run's `Versioning` is a fold of its events, like the rest of its state. What stands in no event is noted when it has changed, as a line
+of JSON: a transition (the run is on its way to another version, until that version has completed a workflow task), how new the
+routing was that brought the run to its version, and of which target its worker was told. A definition version that perdure pins a run
 to is the same thing: a pinned override that names the workflow type as deployment.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -91,6 +93,10 @@ def check_name(name: str) -> None:
         raise invalid("WorkerDeploymentName cannot start with '__'")
 
 
+def _version_in(pair: list[str] | None) -> Version | None:
+    return Version(*pair) if pair else None
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """The run is moving to a version (None: to workers without one)."""
@@ -126,6 +132,27 @@ class Versioning:
     deployment_name: str = ""  # of the worker that completed the last workflow task
     used: list[str] = field(default_factory=list)  # versions that completed a workflow task
     build_ids: list[str] = field(default_factory=list)
+    noted: str | None = None  # what was noted last; None for a new run
+
+    # --- what no event says
+
+    def note(self) -> str | None:
+        """The note, if it differs from the last one; it counts as noted then. A new run's first is what its first event says."""
+        targets = [[each.version, each.revision] if each else None for each in (self.notified, self.declined)]
+        transition = [self.transition.version] if self.transition else None
+        text = json.dumps([transition, self.revision, *targets])
+        if text == self.noted:
+            return None
+        self.noted = text
+        return text
+
+    def recall(self, text: str) -> None:
+        """Takes over what was noted last."""
+        transition, self.revision, notified, declined = json.loads(text)
+        self.transition = Transition(_version_in(transition[0])) if transition else None
+        self.notified, self.declined = (
+            Target(_version_in(each[0]), each[1]) if each else None for each in (notified, declined)
+        )
 
     @property
     def settled_behavior(self) -> int:

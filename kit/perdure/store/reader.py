@@ -30,6 +30,7 @@ from perdure.engine.records import (
     Heartbeat,
     Kept,
     RunRecords,
+    VersionsNoted,
 )
 from perdure.store.condition import Condition
 from perdure.store.statements import queries
@@ -90,6 +91,8 @@ def _runs(cursor: DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecord
         runs[row[0]].closed = ExecutionClosed(*row)
     for row in rows(cursor, "resets_of", wanted):
         runs[row[0]].reset = ExecutionReset(*row)
+    for row in rows(cursor, "versions_of", wanted):
+        runs[row[0]].versions = VersionsNoted(*row)
     return runs
 
 

@@ -35,6 +35,7 @@ from perdure.engine.records import (
     Kept,
     Output,
     Record,
+    VersionsNoted,
 )
 
 Row: TypeAlias = tuple[object, ...]
@@ -258,6 +259,10 @@ def execution_close_row(seq: int, r: ExecutionClosed) -> Row:
     )
 
 
+def versions_row(seq: int, r: VersionsNoted) -> Row:
+    return (seq, r.run_id, r.time, r.text)
+
+
 def execution_reset_row(seq: int, r: ExecutionReset) -> Row:
     return (seq, r.run_id, r.time, r.new_run_id)
 
@@ -340,6 +345,7 @@ TABLES: dict[type[Record], tuple[str, Callable[[int, Any], Row]]] = {
     ExecutionChanged: ("execution_changes", execution_change_row),
     ExecutionClosed: ("execution_closes", execution_close_row),
     ExecutionReset: ("execution_resets", execution_reset_row),
+    VersionsNoted: ("versions_noted", versions_row),
     ActivityChanged: ("activity_changes", activity_change_row),
     Kept: ("kept", kept_row),
     EventAppended: ("events", event_row),

@@ -30,6 +30,7 @@ from perdure.engine.records import (
     Output,
     Record,
     RunRecords,
+    VersionsNoted,
 )
 from perdure.engine.state import RUNNING
 from perdure.testing.list_filter import Filter, parse
@@ -189,6 +190,8 @@ def fold(run: RunRecords, record: Record) -> None:
             run.closed = record
         case ExecutionReset():
             run.reset = record
+        case VersionsNoted():
+            run.versions = record
         case ActivityChanged():
             run.activity_changes.append(record)
             run.activity_steps.append(record)

@@ -42,6 +42,7 @@ def _started(ex: Execution, event: HistoryEvent) -> None:
     ex.search_attributes.CopyFrom(ex.started.search_attributes)
     _note_own_version(ex, ex.started.versioning_override)
     ex.versioning.start(ex.started)
+    ex.versioning.note()
     ex.priority = ex.started.priority
     ex.reset_points = reset_points.inherited(ex.started)
     virtual_time.begin(ex, ex.started, ex.start_time)

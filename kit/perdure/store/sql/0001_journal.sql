@@ -45,6 +45,10 @@ CREATE TABLE journal.execution_closes (
 -- Runs that were reset, and the runs that went on from a point of their history (ExecutionReset).
 CREATE TABLE journal.execution_resets (seq BIGINT, run_id VARCHAR, time_ns BIGINT, new_run_id VARCHAR);
 
+-- name: create_versions_noted
+-- What no event says of how runs are tied to worker versions (VersionsNoted); the last of a run counts.
+CREATE TABLE journal.versions_noted (seq BIGINT, run_id VARCHAR, time_ns BIGINT, note VARCHAR);
+
 -- name: create_events
 -- History events (EventAppended). `name`: activity or workflow type, signal, marker or update name. `subject_id`: id of the activity,
 -- timer, other workflow or update. `cause_event_id`: the event that this one answers (scheduled, initiated, or a timer's start).

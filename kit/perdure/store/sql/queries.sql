@@ -31,6 +31,7 @@ SELECT coalesce(max(seq), 0) FROM (
     UNION ALL SELECT max(seq) FROM journal.definitions
     UNION ALL SELECT max(seq) FROM journal.outputs
     UNION ALL SELECT max(seq) FROM journal.execution_resets
+    UNION ALL SELECT max(seq) FROM journal.versions_noted
     UNION ALL SELECT max(seq) FROM journal.activity_changes
     UNION ALL SELECT max(seq) FROM journal.kept
 );
@@ -63,6 +64,12 @@ FROM journal.execution_closes WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[]
 -- The last ExecutionReset record of each of the given runs.
 SELECT run_id, time_ns, new_run_id
 FROM journal.execution_resets WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[]))
+QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY seq DESC) = 1;
+
+-- name: versions_of
+-- The last VersionsNoted record of each of the given runs.
+SELECT run_id, time_ns, note
+FROM journal.versions_noted WHERE run_id IN (SELECT unnest($run_ids::VARCHAR[]))
 QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY seq DESC) = 1;
 
 -- name: activity_changes_of
