@@ -11,7 +11,7 @@ from typing import Any
 
 import perdure
 from perdure.errors import PerdureError
-from perdure.session import Session, opened, session
+from perdure.session import opened, session
 from perdure_jupyter.lines import Lines, table
 
 
@@ -105,29 +105,21 @@ def disconnect(line: argparse.Namespace) -> Lines:
 
 
 def status(line: argparse.Namespace) -> Lines:
-    opened = session()
-    if opened.cluster is not None:
-        return _cluster_status(opened)
-    counted = opened.wait(opened.client.count_workflows("GROUP BY ExecutionStatus"))
-    counts = [f"{group.count} {str(group.group_values[0]).lower()}" for group in counted.groups]
-    serves = f"this process owns it and serves {opened.address}"
-    rows = [
-        ("file", f"{opened.path} ({opened.path.stat().st_size / 1e6:.1f} MB)"),
-        ("role", serves if opened.role == "owner" else f"joined its owner at {opened.address}"),
-        ("runs", ", ".join(counts) or "none yet"),
-        ("worker", opened.worker.status.state if opened.worker is not None else "none"),
-    ]
-    return table(rows)
-
-
-def _cluster_status(opened: Session) -> Lines:
     from perdure.connecting import connection
 
-    counted = opened.wait(opened.client.count_workflows("GROUP BY ExecutionStatus"))
+    here = session()
+    if here.cluster is not None:
+        rows = [("cluster", connection())]
+    else:
+        serves = f"this process owns it and serves {here.address}"
+        rows = [
+            ("file", f"{here.path} ({here.path.stat().st_size / 1e6:.1f} MB)"),
+            ("role", serves if here.role == "owner" else f"joined its owner at {here.address}"),
+        ]
+    counted = here.wait(here.client.count_workflows("GROUP BY ExecutionStatus"))
     counts = [f"{group.count} {str(group.group_values[0]).lower()}" for group in counted.groups]
-    rows = [
-        ("cluster", connection()),
+    rows += [
         ("runs", ", ".join(counts) or "none yet"),
-        ("worker", opened.worker.status.state if opened.worker is not None else "none"),
+        ("worker", here.worker.status.state if here.worker is not None else "none"),
     ]
     return table(rows)

@@ -82,7 +82,7 @@ CALLED = {"now", "time_ns", "today", "utcnow", "uuid1", "uuid4", "uuid7"}  # the
 def engine_modules() -> set[str]:
     """Below the engine, without the handlers of its RPCs, which are shell."""
     files = (file.relative_to(KIT / "engine").with_suffix("") for file in files_of("engine"))
-    return {".".join(file.parts) for file in files if file.parts[0] != "rpc" and file.name != "__init__"}
+    return {".".join(file.parts) for file in files if file.parts[0] != "rpc"}
 
 
 def tree_without_types(file: Path) -> ast.Module:

@@ -28,7 +28,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine.batch import Job
 from perdure.engine.errors import invalid
-from perdure.engine.protos import from_timestamp
+from perdure.engine.protos import copy_shared, from_timestamp
 from perdure.engine.state import Execution
 
 
@@ -68,11 +68,7 @@ def ask(job: Job, id: str, run_id: str, ex: Execution | None = None, now: int = 
                 workflow_execution_options=operation.workflow_execution_options,
                 update_mask=operation.update_mask,
             )
-        case (
-            "unpause_activities_operation"
-            | "reset_activities_operation"
-            | "update_activity_options_operation"
-        ):
+        case operation_name if operation_name in _ON_PENDING_ACTIVITIES:
             return _on_pending_activities(job, execution, base)
         case _:
             return _on_activity(job, id, run_id, base)
@@ -156,46 +152,22 @@ def _on_pending_activities(
     job: Job, execution: WorkflowExecution, base: dict[str, Any]
 ) -> tuple[str, Message]:
     operation: Any = getattr(job.request, job.operation)
-    by_type = operation.WhichOneof("activity") == "type"
-    if job.operation == "unpause_activities_operation":
-        unpause = UnpauseActivityRequest(
-            **base,
-            execution=execution,
-            reset_attempts=operation.reset_attempts,
-            reset_heartbeat=operation.reset_heartbeat,
-            jitter=operation.jitter if operation.HasField("jitter") else None,
-        )
-        if by_type:
-            unpause.type = operation.type
-        else:
-            unpause.unpause_all = True
-        return "UnpauseActivity", unpause
-    if job.operation == "reset_activities_operation":
-        reset = ResetActivityRequest(
-            **base,
-            execution=execution,
-            reset_heartbeat=operation.reset_heartbeat,
-            keep_paused=operation.keep_paused,
-            restore_original_options=operation.restore_original_options,
-            jitter=operation.jitter if operation.HasField("jitter") else None,
-        )
-        if by_type:
-            reset.type = operation.type
-        else:
-            reset.match_all = True
-        return "ResetActivity", reset
-    update = UpdateActivityOptionsRequest(
-        **base,
-        execution=execution,
-        activity_options=operation.activity_options if operation.HasField("activity_options") else None,
-        update_mask=operation.update_mask,
-        restore_original=operation.restore_original,
-    )
-    if by_type:
-        update.type = operation.type
-    else:
-        update.match_all = True
-    return "UpdateActivityOptions", update
+    method, request = _ON_PENDING_ACTIVITIES[job.operation]
+    asked: Any = request(**base, execution=execution)
+    copy_shared(operation, asked)
+    asked.identity = job.identity
+    if job.operation == "update_activity_options_operation":
+        asked.update_mask.SetInParent()
+    if operation.WhichOneof("activity") != "type":
+        setattr(asked, "unpause_all" if method == "UnpauseActivity" else "match_all", True)
+    return method, asked
+
+
+_ON_PENDING_ACTIVITIES: dict[str, tuple[str, type[Message]]] = {
+    "unpause_activities_operation": ("UnpauseActivity", UnpauseActivityRequest),
+    "reset_activities_operation": ("ResetActivity", ResetActivityRequest),
+    "update_activity_options_operation": ("UpdateActivityOptions", UpdateActivityOptionsRequest),
+}
 
 
 def _on_activity(job: Job, id: str, run_id: str, base: dict[str, Any]) -> tuple[str, Message]:

@@ -25,7 +25,7 @@ _A_LEAP_YEAR_IS_NEAR = (
 )  # 2026: what has a time at all has one in the five years from here
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_NAMED = {
+NAMED = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
     "@monthly": "0 0 1 * *",
@@ -158,7 +158,7 @@ def parse(text: str) -> Cron:
         where, text = zone(head.partition("=")[2]), text.strip()
     if text.startswith("@every "):
         return Every(max(1, duration(text.removeprefix("@every ")) // SECOND))
-    fields = _NAMED.get(text, text).split()
+    fields = NAMED.get(text, text).split()
     if len(fields) != 5:
         raise ValueError(f"expected exactly 5 fields, found {len(fields)}")
     minute, hour, day, month, weekday = fields

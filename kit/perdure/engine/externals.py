@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Link, WorkflowExecution, WorkflowType
@@ -22,7 +23,9 @@ from temporalio.api.history.v1 import (
     ExternalWorkflowExecutionCancelRequestedEventAttributes,
     ExternalWorkflowExecutionSignaledEventAttributes,
     RequestCancelExternalWorkflowExecutionFailedEventAttributes,
+    RequestCancelExternalWorkflowExecutionInitiatedEventAttributes,
     SignalExternalWorkflowExecutionFailedEventAttributes,
+    SignalExternalWorkflowExecutionInitiatedEventAttributes,
     StartChildWorkflowExecutionFailedEventAttributes,
     WorkflowExecutionCancelRequestedEventAttributes,
     WorkflowExecutionSignaledEventAttributes,
@@ -143,53 +146,33 @@ def signal_outcome(
     turn: Turn, initiated_id: int, failed: SignalExternalWorkflowExecutionFailedCause.ValueType | None
 ) -> None:
     attributes = turn.ex.signals_out[initiated_id]
+    fields = _outcome(turn, initiated_id, attributes) | {"control": attributes.control}
     if failed is None:
-        deliver(
-            turn,
-            ExternalWorkflowExecutionSignaledEventAttributes(
-                initiated_event_id=initiated_id,
-                namespace=attributes.namespace or turn.ex.namespace,
-                namespace_id=attributes.namespace_id,
-                workflow_execution=attributes.workflow_execution,
-                control=attributes.control,
-            ),
-        )
-        return
-    deliver(
-        turn,
-        SignalExternalWorkflowExecutionFailedEventAttributes(
-            cause=failed,
-            namespace=attributes.namespace or turn.ex.namespace,
-            namespace_id=attributes.namespace_id,
-            workflow_execution=attributes.workflow_execution,
-            initiated_event_id=initiated_id,
-            control=attributes.control,
-        ),
-    )
+        deliver(turn, ExternalWorkflowExecutionSignaledEventAttributes(**fields))
+    else:
+        deliver(turn, SignalExternalWorkflowExecutionFailedEventAttributes(cause=failed, **fields))
 
 
 def cancel_outcome(
     turn: Turn, initiated_id: int, failed: CancelExternalWorkflowExecutionFailedCause.ValueType | None
 ) -> None:
-    attributes = turn.ex.cancels_out[initiated_id]
+    fields = _outcome(turn, initiated_id, turn.ex.cancels_out[initiated_id])
     if failed is None:
-        deliver(
-            turn,
-            ExternalWorkflowExecutionCancelRequestedEventAttributes(
-                initiated_event_id=initiated_id,
-                namespace=attributes.namespace or turn.ex.namespace,
-                namespace_id=attributes.namespace_id,
-                workflow_execution=attributes.workflow_execution,
-            ),
-        )
-        return
-    deliver(
-        turn,
-        RequestCancelExternalWorkflowExecutionFailedEventAttributes(
-            cause=failed,
-            namespace=attributes.namespace or turn.ex.namespace,
-            namespace_id=attributes.namespace_id,
-            workflow_execution=attributes.workflow_execution,
-            initiated_event_id=initiated_id,
-        ),
-    )
+        deliver(turn, ExternalWorkflowExecutionCancelRequestedEventAttributes(**fields))
+    else:
+        deliver(turn, RequestCancelExternalWorkflowExecutionFailedEventAttributes(cause=failed, **fields))
+
+
+def _outcome(
+    turn: Turn,
+    initiated_id: int,
+    attributes: SignalExternalWorkflowExecutionInitiatedEventAttributes
+    | RequestCancelExternalWorkflowExecutionInitiatedEventAttributes,
+) -> dict[str, Any]:
+    """What every event says that tells the sender how it went."""
+    return {
+        "initiated_event_id": initiated_id,
+        "namespace": attributes.namespace or turn.ex.namespace,
+        "namespace_id": attributes.namespace_id,
+        "workflow_execution": attributes.workflow_execution,
+    }

@@ -28,11 +28,6 @@ def from_duration(length: Duration) -> int:
     return length.seconds * SECOND + length.nanos
 
 
-def optional_duration(length: int) -> Duration | None:
-    """None for 0: a duration that was not given stays unset in events (`workflow.info()` must say None, not 0)."""
-    return duration(length) if length else None
-
-
 def _event_types() -> tuple[dict[str, tuple[int, str]], dict[int, str]]:
     """By attribute message name: (event type, field of HistoryEvent); and by event type: that field."""
     by_message: dict[str, tuple[int, str]] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from perdure.engine.clock import Clock
 from perdure.engine.engine import Engine
+from perdure.engine.journal import Journal
 from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.project import Project
 from perdure.errors import StoreError
@@ -49,12 +50,14 @@ class StoredEngine:
             self.store.close()
 
 
-def stored_engine(clock: Clock, limits: Limits = DEFAULT) -> Callable[[Path], Awaitable[StoredEngine]]:
-    """How the engine is opened on a DuckDB file."""
+def stored_engine(
+    clock: Clock, limits: Limits = DEFAULT, journal_of: Callable[[Store], Journal] | None = None
+) -> Callable[[Path], Awaitable[StoredEngine]]:
+    """How the engine is opened on a DuckDB file. `journal_of`: what it sees of the store, where that is not all."""
 
     async def open_engine(file: Path) -> StoredEngine:
         store = await asyncio.to_thread(Store.open, file)
-        engine = Engine(store, clock, limits)
+        engine = Engine(store if journal_of is None else journal_of(store), clock, limits)
         try:
             await engine.start()
         except BaseException:

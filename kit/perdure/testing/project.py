@@ -10,19 +10,18 @@ so that a signal can still be sent before the timer that it races with.
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from perdure.authoring.registry import Registry
 from perdure.engine.clock import Clock
-from perdure.engine.engine import Engine
+from perdure.engine.journal import Journal
 from perdure.engine.limits import DEFAULT, Limits
 from perdure.engine.records import Record
-from perdure.frontend.stored import StoredEngine
+from perdure.frontend.stored import StoredEngine, stored_engine
 from perdure.session import Session, use
 from perdure.store import Store
 from perdure.testing.clock import JumpingClock
@@ -60,24 +59,12 @@ def watched(
 ) -> Callable[[Path], Awaitable[StoredEngine]]:
     """How an engine is opened whose clock knows what is in flight."""
 
-    async def open_engine(file: Path) -> StoredEngine:
-        store = await asyncio.to_thread(Store.open, file)
+    def observe(records: Sequence[Record]) -> None:
+        flights.observe(records)
+        if isinstance(clock, JumpingClock):
+            clock.stir()
 
-        def observe(records: Sequence[Record]) -> None:
-            flights.observe(records)
-            if isinstance(clock, JumpingClock):
-                clock.stir()
-
-        journal: Any = _Watched(store, observe)
-        engine = Engine(journal, clock, limits)
-        try:
-            await engine.start()
-        except BaseException:
-            store.close()
-            raise
-        return StoredEngine(engine, store)
-
-    return open_engine
+    return stored_engine(clock, limits, lambda store: cast(Journal, _Watched(store, observe)))
 
 
 class _Watched:

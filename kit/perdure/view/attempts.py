@@ -148,9 +148,3 @@ def _process(identity: str) -> str:
     """One name for a process: its worker takes a new lease, with a new identity, whenever a cell is run again."""
     match = _PROCESS.fullmatch(identity)
     return f"{match.group(1)}@{match.group(2)}" if match else identity
-
-
-def process_number(worker: Worker) -> str:
-    """The process id of one of perdure's processes; "" for another's worker."""
-    match = _PROCESS.fullmatch(worker.identity)
-    return match.group(1) if match else ""

@@ -142,15 +142,7 @@ async def list_archived_workflow_executions(
 async def list_open_workflow_executions(
     engine: Engine, request: ListOpenWorkflowExecutionsRequest, metadata: Mapping[str, str]
 ) -> ListOpenWorkflowExecutionsResponse:
-    query = ["CloseTime IS NULL", *_started(request.start_time_filter)]
-    match request.WhichOneof("filters"):
-        case "execution_filter":
-            query.append(_of_id(request.execution_filter))
-        case "type_filter":
-            query.append(_of_type(request.type_filter))
-    where = scope(engine, request.namespace)
-    size = request.maximum_page_size
-    page = await find_page(engine, where, " AND ".join(query), size, request.next_page_token)
+    page = await _find_filtered(engine, request, "CloseTime IS NULL")
     return ListOpenWorkflowExecutionsResponse(
         executions=[listed(row) for row in page.rows], next_page_token=page.next
     )
@@ -159,20 +151,29 @@ async def list_open_workflow_executions(
 async def list_closed_workflow_executions(
     engine: Engine, request: ListClosedWorkflowExecutionsRequest, metadata: Mapping[str, str]
 ) -> ListClosedWorkflowExecutionsResponse:
-    query = ["CloseTime IS NOT NULL", *_started(request.start_time_filter)]
+    page = await _find_filtered(engine, request, "CloseTime IS NOT NULL")
+    return ListClosedWorkflowExecutionsResponse(
+        executions=[listed(row) for row in page.rows], next_page_token=page.next
+    )
+
+
+async def _find_filtered(
+    engine: Engine,
+    request: ListOpenWorkflowExecutionsRequest | ListClosedWorkflowExecutionsRequest,
+    condition: str,
+) -> Page:
+    """A page of what an older list request asks for, which has filters of its own in place of a query."""
+    query = [condition, *_started(request.start_time_filter)]
     match request.WhichOneof("filters"):
         case "execution_filter":
             query.append(_of_id(request.execution_filter))
         case "type_filter":
             query.append(_of_type(request.type_filter))
-        case "status_filter":
+        case "status_filter" if isinstance(request, ListClosedWorkflowExecutionsRequest):
             query.append(_of_status(request.status_filter))
     where = scope(engine, request.namespace)
     size = request.maximum_page_size
-    page = await find_page(engine, where, " AND ".join(query), size, request.next_page_token)
-    return ListClosedWorkflowExecutionsResponse(
-        executions=[listed(row) for row in page.rows], next_page_token=page.next
-    )
+    return await find_page(engine, where, " AND ".join(query), size, request.next_page_token)
 
 
 def _started(between: StartTimeFilter) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from temporalio.api.schedule.v1 import CalendarSpec, IntervalSpec, Range, StructuredCalendarSpec
 
+from perdure.engine.cron import NAMED
 from perdure.engine.protos import duration as to_duration
 from perdure.engine.schedules.go_values import duration, integer
 
@@ -31,15 +32,6 @@ _MONTHS = (
     "december",
 )
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-_NAMED = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +168,7 @@ def cron(text: str) -> Cron:
     text, comment = text.strip(), comment.strip()
     if text.startswith("@every"):
         return Cron(interval=_every(text))
-    fields = _NAMED.get(text, text).split()
+    fields = NAMED.get(text, text).split()
     if not 5 <= len(fields) <= 7:
         raise ValueError("CronString does not have 5-7 fields")
     if len(fields) < 7:
