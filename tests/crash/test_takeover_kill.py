@@ -55,7 +55,8 @@ class Member:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.events.put(json.loads(line))
+            if line.startswith("{"):  # the SDK's core logs its warnings there, too
+                self.events.put(json.loads(line))
 
     def next(self) -> dict[str, Any]:
         """What it says next."""
