@@ -143,6 +143,7 @@ def test_decisions_know_no_clock_no_loop_no_database_and_no_shell(module: str) -
     assert not {name.split(".")[0] for name in used} & IMPURE
     ours = {name.removeprefix("perdure.engine.") for name in used}
     assert not {name for name in ours if name in SHELL or name.split(".")[0] == "rpc"}
+    assert "perdure.engine.engine" not in imports(file)  # not even for type checkers
     nodes = list(ast.walk(tree))
     assert not [node for node in nodes if isinstance(node, ast.AsyncFunctionDef)]
     calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}

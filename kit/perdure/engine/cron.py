@@ -16,6 +16,7 @@ from typing import Protocol
 from perdure.engine.errors import invalid
 from perdure.engine.protos import SECOND
 from perdure.engine.schedules.go_values import duration, integer
+from perdure.engine.schedules.ranges import NAMED
 from perdure.engine.schedules.zones import Zone, zone
 
 _MINUTE, _HOUR = 60, 3600
@@ -25,15 +26,6 @@ _A_LEAP_YEAR_IS_NEAR = (
 )  # 2026: what has a time at all has one in the five years from here
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-NAMED = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
 
 
 class Cron(Protocol):

@@ -1,7 +1,7 @@
-"""Worker deployments: which versions there are, which of them are current or ramping, and where that leads tasks. Pure.
+"""Worker deployments: which versions there are, and which of them are current or ramping. Pure.
 
-A deployment is kept as Temporal's own messages, one for itself and one for each version; its status and its summaries
-are derived from them. TEMPORAL.md, section 19.
+A deployment is kept as Temporal's own messages, one for itself and one for each version; what readers are told is derived
+from them (`deployment_info`), and so is where tasks go (`queue_routing`). TEMPORAL.md, section 19.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from temporalio.api.schedule.v1 import CalendarSpec, IntervalSpec, Range, StructuredCalendarSpec
 
-from perdure.engine.cron import NAMED
 from perdure.engine.protos import duration as to_duration
 from perdure.engine.schedules.go_values import duration, integer
 
@@ -32,6 +31,15 @@ _MONTHS = (
     "december",
 )
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+NAMED = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
 
 
 @dataclass(frozen=True, slots=True)
