@@ -65,26 +65,24 @@ async def reset(
 async def pause(client: Client, workflow_id: str, run_id: str, reason: str) -> None:
     from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 
-    request = PauseWorkflowExecutionRequest(
-        namespace=client.namespace,
-        workflow_id=workflow_id,
-        run_id=run_id,
-        reason=reason,
-        identity=client.identity,
-        request_id=str(uuid.uuid4()),
-    )
+    request = PauseWorkflowExecutionRequest(**_asked(client, workflow_id, run_id, reason))
     await client.workflow_service.pause_workflow_execution(request)
 
 
 async def resume(client: Client, workflow_id: str, run_id: str, reason: str) -> None:
     from temporalio.api.workflowservice.v1 import UnpauseWorkflowExecutionRequest
 
-    request = UnpauseWorkflowExecutionRequest(
-        namespace=client.namespace,
-        workflow_id=workflow_id,
-        run_id=run_id,
-        reason=reason,
-        identity=client.identity,
-        request_id=str(uuid.uuid4()),
-    )
+    request = UnpauseWorkflowExecutionRequest(**_asked(client, workflow_id, run_id, reason))
     await client.workflow_service.unpause_workflow_execution(request)
+
+
+def _asked(client: Client, workflow_id: str, run_id: str, reason: str) -> dict[str, str]:
+    """What both requests say."""
+    return {
+        "namespace": client.namespace,
+        "workflow_id": workflow_id,
+        "run_id": run_id,
+        "reason": reason,
+        "identity": client.identity,
+        "request_id": str(uuid.uuid4()),
+    }

@@ -49,10 +49,11 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine.deployments import Change, Deployment, create, register, set_current, set_ramping
 from perdure.engine.errors import Code, ServiceError
+from perdure.engine.overrides import check_override, current_form, pin_to
 from perdure.engine.protos import SECOND
 from perdure.engine.queue_routing import route_queue
 from perdure.engine.task_queues import QueueKey
-from perdure.engine.versions import Version, check_override, current_form, parse_version, pin_to
+from perdure.engine.worker_versions import Version, parse_version
 
 NAME = "payments"
 V1, V2 = Version(NAME, "1"), Version(NAME, "2")

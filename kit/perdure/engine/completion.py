@@ -19,7 +19,7 @@ from perdure.engine.failures import server
 from perdure.engine.protos import from_duration
 from perdure.engine.state import Execution
 from perdure.engine.turn import Turn
-from perdure.engine.versions import version_of_worker
+from perdure.engine.worker_versions import version_of_worker
 from perdure.engine.workflow_tasks import complete_task, fail_task, flush_buffer, schedule_task, time_out_task
 
 

@@ -10,7 +10,7 @@ from temporalio.api.workflowservice.v1 import ListWorkerDeploymentsResponse
 
 from perdure.engine.deployments import Deployment
 from perdure.engine.protos import from_timestamp
-from perdure.engine.versions import version_of
+from perdure.engine.worker_versions import version_of
 
 _Summary = WorkerDeploymentInfo.WorkerDeploymentVersionSummary
 

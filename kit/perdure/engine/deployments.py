@@ -26,7 +26,7 @@ from temporalio.api.enums.v1 import (
 
 from perdure.engine.errors import Code, ServiceError, not_found
 from perdure.engine.protos import timestamp
-from perdure.engine.versions import UNVERSIONED, Version, dotted, version_of
+from perdure.engine.worker_versions import UNVERSIONED, Version, dotted, version_of
 
 _Status = WorkerDeploymentVersionStatus
 _DRAINING = VersionDrainageStatus.VERSION_DRAINAGE_STATUS_DRAINING

@@ -40,7 +40,7 @@ from perdure.engine.turn import (
     TellParent,
     Turn,
 )
-from perdure.engine.versions import Version
+from perdure.engine.worker_versions import Version
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

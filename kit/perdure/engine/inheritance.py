@@ -11,8 +11,9 @@ from collections.abc import Callable
 from temporalio.api.enums.v1 import ContinueAsNewInitiator
 from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 
+from perdure.engine.overrides import AUTO_UPGRADE, PINNED, is_pin, override_version
 from perdure.engine.state import Execution
-from perdure.engine.versions import AUTO_UPGRADE, PINNED, Target, Version, is_pin, override_version
+from perdure.engine.worker_versions import Target, Version
 
 HasVersion = Callable[
     [str, Version], bool

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.engine.deployments import Deployment
 from perdure.engine.protos import from_timestamp
-from perdure.engine.versions import Target, Version, version_of
+from perdure.engine.worker_versions import Target, Version, version_of
 
 NOWHERE = Target(None)
 

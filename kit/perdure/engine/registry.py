@@ -12,7 +12,7 @@ from perdure.engine.deployments import Deployment, create, reactivate, register
 from perdure.engine.kept import Documents
 from perdure.engine.queue_routing import QueueRouting, route_queue
 from perdure.engine.task_queues import QueueKey
-from perdure.engine.versions import Version
+from perdure.engine.worker_versions import Version
 
 _DEPLOYMENT = "worker deployment"
 _VERSION = "worker deployment version"

@@ -15,17 +15,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from temporalio.api.workflow.v1 import VersioningOverride
 
 from perdure.engine.backlog import Rank
+from perdure.engine.overrides import check_override, current_form, not_in_queue, override_version
 from perdure.engine.processes import is_process_name
 from perdure.engine.state import Execution
 from perdure.engine.task_queues import Offer, QueueKey
-from perdure.engine.versions import (
-    Target,
-    Version,
-    check_override,
-    current_form,
-    not_in_queue,
-    override_version,
-)
+from perdure.engine.worker_versions import Target, Version
 from perdure.engine.workflow_tasks import schedule_task, unstick
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Worker deployment versions: how a run is tied to one, and what it hands on. TEMPORAL.md, section 19. Pure.
+"""How a run is tied to a version of a worker deployment. TEMPORAL.md, section 19. Pure.
 
 A run's `Versioning` is a fold of its events, like the rest of its state. What stands in no event is noted when it has changed, as a line
 of JSON: a transition (the run is on its way to another version, until that version has completed a workflow task), how new the
@@ -10,91 +10,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from temporalio.api.deployment.v1 import WorkerDeploymentOptions, WorkerDeploymentVersion
-from temporalio.api.enums.v1 import VersioningBehavior, WorkerVersioningMode
+from temporalio.api.enums.v1 import VersioningBehavior
 from temporalio.api.history.v1 import (
     WorkflowExecutionStartedEventAttributes,
     WorkflowTaskCompletedEventAttributes,
 )
 from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionVersioningInfo
 
-from perdure.engine.errors import Code, ServiceError, invalid
+from perdure.engine.overrides import AUTO_UPGRADE, PINNED, current_form, override_version, with_old_fields
+from perdure.engine.worker_versions import Target, Version, dotted, version_of
 
-UNVERSIONED = "__unversioned__"
 _UNSPECIFIED = VersioningBehavior.VERSIONING_BEHAVIOR_UNSPECIFIED
-PINNED = VersioningBehavior.VERSIONING_BEHAVIOR_PINNED
-AUTO_UPGRADE = VersioningBehavior.VERSIONING_BEHAVIOR_AUTO_UPGRADE
-_PIN = VersioningOverride.PinnedOverrideBehavior.PINNED_OVERRIDE_BEHAVIOR_PINNED
-
-
-class Version(NamedTuple):
-    """A version of a worker deployment."""
-
-    deployment_name: str
-    build_id: str
-
-    def __str__(self) -> str:
-        return f"{self.deployment_name}:{self.build_id}"
-
-    @property
-    def dotted(self) -> str:
-        """As the fields that Temporal deprecates spell it."""
-        return f"{self.deployment_name}.{self.build_id}"
-
-    def message(self) -> WorkerDeploymentVersion:
-        return WorkerDeploymentVersion(deployment_name=self.deployment_name, build_id=self.build_id)
-
-
-def version_of(message: WorkerDeploymentVersion) -> Version | None:
-    return Version(message.deployment_name, message.build_id) if message.build_id else None
-
-
-def parse_version(text: str) -> Version | None:
-    """A version as text, with "." or ":"; None for the unversioned one. Raises INVALID_ARGUMENT."""
-    if text == UNVERSIONED:
-        return None
-    places = [place for place in (text.find("."), text.find(":")) if place > 0]
-    if not places or min(places) == len(text) - 1:
-        raise invalid(f'invalid version string "{text}", expected format is "<deployment_name>.<build_id>"')
-    place = min(places)
-    return Version(text[:place], text[place + 1 :])
-
-
-def dotted(version: Version | None) -> str:
-    return UNVERSIONED if version is None else version.dotted
-
-
-def version_of_worker(options: WorkerDeploymentOptions | None) -> Version | None:
-    """The version that a worker works for; None for one that takes part in no versioning."""
-    if (
-        options is None
-        or options.worker_versioning_mode != WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
-    ):
-        return None
-    return Version(options.deployment_name, options.build_id)
-
-
-def check_options(options: WorkerDeploymentOptions) -> None:
-    """Raises INVALID_ARGUMENT for deployment options that the server would refuse."""
-    if options.worker_versioning_mode != WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED:
-        return
-    if not options.deployment_name or not options.build_id:
-        raise invalid("Deployment name and build id must be set together.")
-    check_name(options.deployment_name)
-
-
-def check_name(name: str) -> None:
-    for forbidden in ".:":
-        if forbidden in name:
-            raise invalid(f"worker deployment name cannot contain '{forbidden}'")
-    if name.startswith("__"):
-        raise invalid("WorkerDeploymentName cannot start with '__'")
-
-
-def _version_in(pair: list[str] | None) -> Version | None:
-    return Version(*pair) if pair else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +29,6 @@ class Transition:
     """The run is moving to a version (None: to workers without one)."""
 
     version: Version | None
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a queue's routing leads: a version (None: workers without one), and the revision of the routing that says so."""
-
-    version: Version | None
-    revision: int = 0
 
 
 @dataclass(slots=True)
@@ -313,89 +232,5 @@ class Versioning:
 # --- overrides
 
 
-def override_version(override: VersioningOverride) -> Version | None:
-    """The version that an override (in the current form) ties the run to; None for an auto-upgrading one."""
-    if override.HasField("pinned"):
-        version = override.pinned.version
-    elif override.HasField("one_time"):
-        version = override.one_time.target_deployment_version
-    else:
-        return None
-    return Version(version.deployment_name, version.build_id)
-
-
-def is_pin(override: VersioningOverride) -> bool:
-    return override.HasField("pinned")
-
-
-def pin_to(version: Version) -> VersioningOverride:
-    override = VersioningOverride()
-    override.pinned.behavior = _PIN
-    override.pinned.version.CopyFrom(version.message())
-    return override
-
-
-def current_form(override: VersioningOverride) -> VersioningOverride:
-    """Without the fields that Temporal deprecates: what they say stands in the newer ones."""
-    if override.WhichOneof("override") is not None:
-        form = VersioningOverride()
-        form.CopyFrom(override)
-        for name in ("behavior", "deployment", "pinned_version"):
-            form.ClearField(name)
-        return form
-    if override.behavior == AUTO_UPGRADE:
-        return VersioningOverride(auto_upgrade=True)
-    if override.pinned_version and (version := parse_version(override.pinned_version)):
-        return pin_to(version)
-    return pin_to(Version(override.deployment.series_name, override.deployment.build_id))
-
-
-def with_old_fields(override: VersioningOverride) -> VersioningOverride:
-    """With the deprecated fields filled too, as descriptions and histories show it."""
-    form = VersioningOverride()
-    form.CopyFrom(override)
-    if override.HasField("pinned"):
-        form.behavior = PINNED
-        if version := version_of(override.pinned.version):
-            form.pinned_version = version.dotted
-    elif override.HasField("auto_upgrade"):
-        form.behavior = AUTO_UPGRADE
-    return form
-
-
-def check_override(override: VersioningOverride) -> None:
-    """Raises INVALID_ARGUMENT for an override that the server would refuse."""
-    match override.WhichOneof("override"):
-        case "auto_upgrade":
-            if not override.auto_upgrade:
-                raise invalid("auto-upgrade override must be true")
-        case "pinned":
-            if not override.pinned.HasField("version"):
-                raise invalid("must provide version if override is pinned.")
-            if not override.pinned.behavior:
-                raise invalid("must specify pinned override behavior if override is pinned.")
-        case "one_time":
-            if not override.one_time.HasField("target_deployment_version"):
-                raise invalid("must provide target deployment version if override is one-time.")
-        case None:
-            if override.behavior == PINNED:
-                if override.pinned_version:
-                    parse_version(override.pinned_version)
-                elif not override.HasField("deployment"):
-                    raise invalid(
-                        "must provide deployment (deprecated) or pinned version if behavior is 'PINNED'"
-                    )
-            elif override.behavior == AUTO_UPGRADE:
-                if override.HasField("deployment"):
-                    raise invalid("only provide deployment if behavior is 'PINNED'")
-                if override.pinned_version:
-                    raise invalid("only provide pinned version if behavior is 'PINNED'")
-            else:
-                raise invalid("override behavior is required")
-
-
-def not_in_queue(version: Version, queue: str) -> ServiceError:
-    return ServiceError(
-        Code.FAILED_PRECONDITION,
-        f"Pinned version '{version}' is not present in task queue '{queue}' of type 'Workflow'",
-    )
+def _version_in(pair: list[str] | None) -> Version | None:
+    return Version(*pair) if pair else None

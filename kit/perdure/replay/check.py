@@ -75,7 +75,6 @@ class Check:
     reason: str = ""
     event_id: int = 0
     line: int = 0
-    source_line: str = ""
 
 
 async def check(records: RunRecords, registered: Registered) -> Check:
@@ -114,7 +113,7 @@ def explain(events: Sequence[HistoryEvent], trace: Trace, version: str, message:
             return _different(event, words, trace.file, command.line)
     if trace.failure:
         line = trace.last_line
-        return Check(False, f"{version} fails: {trace.failure}", 0, line, _source(trace.file, line))
+        return Check(False, f"{version} fails: {trace.failure}", 0, line)
     if len(commands) < len(left):
         return _different(left[len(commands)], f"{version} does nothing there", trace.file, trace.last_line)
     named = _NAMED_EVENT.search(message)
@@ -126,7 +125,7 @@ def _different(event: HistoryEvent, words: str, file: str, line: int) -> Check:
     where = f", at line {line}: {source}" if source else ""
     subject = _subject(event)
     name = f"{event_name(event)} {subject}" if subject else event_name(event)
-    return Check(False, f"event {event.event_id} is {name}, but {words}{where}", event.event_id, line, source)
+    return Check(False, f"event {event.event_id} is {name}, but {words}{where}", event.event_id, line)
 
 
 def _words(command: Command) -> str:

@@ -12,7 +12,7 @@ from perdure.engine.state import (
     Execution,
     WorkflowTask,
 )
-from perdure.engine.versions import Target
+from perdure.engine.worker_versions import Target
 
 TABLE = Table()
 

@@ -52,7 +52,7 @@ from perdure.engine.runs import Run
 from perdure.engine.state import Activity
 from perdure.engine.task_queues import QueueKey
 from perdure.engine.turn import Turn
-from perdure.engine.versions import version_of_worker
+from perdure.engine.worker_versions import version_of_worker
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

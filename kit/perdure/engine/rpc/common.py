@@ -16,7 +16,7 @@ from perdure.engine.errors import ServiceError, invalid, not_found
 from perdure.engine.runs import Run
 from perdure.engine.standalone import DIVISION
 from perdure.engine.task_queues import Offer, PollRequest, QueueKey
-from perdure.engine.versions import check_options, version_of_worker
+from perdure.engine.worker_versions import check_options, version_of_worker
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

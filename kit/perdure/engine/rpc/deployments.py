@@ -43,7 +43,7 @@ from perdure.engine.queue_config import KIND_OF_TYPE
 from perdure.engine.rpc import task_queues
 from perdure.engine.rpc.common import Handlers
 from perdure.engine.task_queues import QueueKey
-from perdure.engine.versions import (
+from perdure.engine.worker_versions import (
     UNVERSIONED,
     Version,
     check_name,

@@ -26,6 +26,7 @@ from perdure.engine import search_attributes, starting
 from perdure.engine.closing import replace_run
 from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.fold import pinned_version
+from perdure.engine.overrides import current_form, override_version
 from perdure.engine.protos import from_duration
 from perdure.engine.rpc import links, workflow_worker
 from perdure.engine.rpc.common import Handlers
@@ -33,7 +34,7 @@ from perdure.engine.runs import FAILED, Run
 from perdure.engine.state import Execution
 from perdure.engine.task_queues import QueueKey
 from perdure.engine.turn import Turn
-from perdure.engine.versions import Version, current_form, override_version, version_of_worker
+from perdure.engine.worker_versions import Version, version_of_worker
 from perdure.engine.workflow_tasks import note
 
 if TYPE_CHECKING:

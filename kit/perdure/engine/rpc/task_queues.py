@@ -37,7 +37,7 @@ from perdure.engine.queue_routing import QueueRouting
 from perdure.engine.queue_stats import Stats, stats
 from perdure.engine.rpc.common import Handlers
 from perdure.engine.task_queues import QueueKey, Seen, TaskQueue
-from perdure.engine.versions import Version, dotted, version_of_worker
+from perdure.engine.worker_versions import Version, dotted, version_of_worker
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

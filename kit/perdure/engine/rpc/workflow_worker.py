@@ -34,7 +34,7 @@ from perdure.engine.runs import DIRECT, Query, Run
 from perdure.engine.state import Execution, WorkflowTask
 from perdure.engine.task_queues import PollRequest, QueueKey
 from perdure.engine.turn import Turn
-from perdure.engine.versions import Version, version_of_worker
+from perdure.engine.worker_versions import Version, version_of_worker
 from perdure.engine.workflow_tasks import fail_task, start_task, virtual_events
 
 if TYPE_CHECKING:
