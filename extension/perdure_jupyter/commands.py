@@ -100,10 +100,10 @@ def _add_start(table: _Table) -> None:
 def _add_looking(table: _Table) -> None:
     listing = table.add("list", run_commands.list_runs, "Lists runs, the newest first.", "--status running")
     listing.add_argument(
-        "query", nargs="?", default="", metavar="FILTER", help="a Temporal list filter, in quotes"
+        "query", nargs="*", metavar="FILTER", help="a Temporal list filter, in quotes; may end with ORDER BY"
     )
     listing.add_argument(
-        "--status", metavar="STATUS", help="running, completed, failed, canceled, terminated, ..."
+        "--status", metavar="STATUS", help="running, paused, completed, failed, canceled, ..."
     )
     listing.add_argument("--workflow", metavar="NAME", help="only runs of this workflow")
     listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many; default: 100")

@@ -13,17 +13,6 @@ from perdure.session import session
 from perdure_jupyter.arguments import did_you_mean
 from perdure_jupyter.lines import Lines
 
-STATUSES = (
-    "Running",
-    "Paused",
-    "Completed",
-    "Failed",
-    "Canceled",
-    "Terminated",
-    "ContinuedAsNew",
-    "TimedOut",
-)
-
 
 def start(line: argparse.Namespace) -> Any:
     if line.task_queue is None:
@@ -75,27 +64,12 @@ def _policy(enum: str, option: str, word: str | None) -> Any:
 
 
 def list_runs(line: argparse.Namespace) -> Any:
-    filters = [f"({line.query})"] if line.query else []
-    if line.status is not None:
-        filters.append(f"ExecutionStatus = '{_status_name(line.status)}'")
-    if line.workflow is not None:
-        filters.append("WorkflowType = '{}'".format(line.workflow.replace("'", "''")))
-    return perdure.runs(" AND ".join(filters), limit=line.limit)
-
-
-def _status_name(word: str) -> str:
-    """Temporal's name of a status: "timed-out" is TimedOut."""
-    names = {name.lower(): name for name in STATUSES}
-    plain = (
-        word.lower()
-        .replace("-", "")
-        .replace("_", "")
-        .replace("cancelled", "canceled")
-        .replace("open", "running")
-    )
-    if plain not in names:
-        raise PerdureError(f"--status {word!r} is no status.", f"Statuses are {', '.join(names)}.")
-    return names[plain]
+    if len(line.query) > 1:
+        raise PerdureError(
+            f"The filter {' '.join(line.query)!r} is not in quotes.",
+            "Put double ones around the whole: %workflow list \"ExecutionStatus = 'Failed'\"",
+        )
+    return perdure.runs("".join(line.query), status=line.status, workflow=line.workflow, limit=line.limit)
 
 
 def show(line: argparse.Namespace) -> Any:

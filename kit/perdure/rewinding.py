@@ -28,6 +28,11 @@ def point(events: Sequence[HistoryEvent], event: int | None, to: str) -> int:
     completed = [e for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
     failed = (EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED, EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
     if event is not None:
+        if not isinstance(event, int):
+            raise RunError(
+                f"{event!r} is no event's number.",
+                'Give a number of run.history(), or to="first" or to="last".',
+            )
         if not 1 <= event <= len(events):
             raise RunError(f"There is no event {event}; the history has {len(events)}.")
         ends = [e for e in events if e in completed or e.event_type in failed]

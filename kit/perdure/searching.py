@@ -8,6 +8,7 @@ share, names are registered by whoever runs it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.operatorservice.v1 import (
@@ -64,10 +65,22 @@ async def remove(client: Client, gone: list[str]) -> None:
 
 
 async def register_keys(client: Client, attributes: Any) -> None:
-    """Registers the typed keys of a start; the old form without types says nothing to register."""
+    """Registers the typed keys of a start; the old form without types says nothing to register.
+
+    Raises RunError for a value that is of neither form.
+    """
     if isinstance(attributes, TypedSearchAttributes):
         keys = [pair.key for pair in attributes.search_attributes]
         await add(client, {key.name: NAMES[int(key.indexed_value_type)] for key in keys})
+        return
+    untyped = attributes if isinstance(attributes, Mapping) else {}
+    bare = [name for name, value in untyped.items() if not isinstance(value, list)]
+    if bare or not isinstance(attributes, Mapping | None):
+        raise RunError(
+            f"search_attributes={attributes!r} has no types.",
+            "Give TypedSearchAttributes([SearchAttributePair(SearchAttributeKey.for_keyword('Colour'), 'red')]), "
+            "from temporalio.common.",
+        )
 
 
 def type_named(text: str) -> str:

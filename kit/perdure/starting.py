@@ -29,12 +29,12 @@ from temporalio.service import RPCError
 
 from perdure.authoring import declaring
 from perdure.authoring.durations import parse_duration
-from perdure.authoring.options import WorkflowOptions
+from perdure.authoring.options import WorkflowOptions, remedy_for_unknown
 from perdure.authoring.registry import Registered, Registry, target_of
 from perdure.authoring.workflow import Workflow
 from perdure.engine.project import Project
 from perdure.engine.records import RunRecords
-from perdure.errors import CallError, RunError
+from perdure.errors import CallError, DefinitionError, RunError
 from perdure.replay.move import pin, version_of
 from perdure.searching import unregistered
 from perdure.worker.host import TASK_QUEUE
@@ -96,6 +96,10 @@ def prepare(
                 "Leave version out to start the current one.",
             )
     declared = WorkflowOptions.from_json(registered.definition.options) if registered else WorkflowOptions()
+    known = [option.name for option in WorkflowOptions.table()] + list(given)
+    for name in options:
+        if name not in known:
+            raise DefinitionError(f"There is no option {name!r}.", remedy_for_unknown(name, known))
     declared = declared.override(options)
     keywords = {name: value for name, value in declared.arguments().items() if value is not None}
     if pinned and registered is not None and registered.definition.version:

@@ -133,6 +133,8 @@ def test_lists_and_histories_are_tables(shell: Kernel) -> None:
     shell.ok("%workflow result payment-5")
     assert "payment-5" in shell.ok("%workflow list --status completed --workflow payment").result
     assert "payment-5" not in shell.ok("%workflow list --status open").result
+    newest = "\"WorkflowType = 'payment' ORDER BY StartTime DESC\""
+    assert "payment-5" in shell.ok(f"%workflow list --status completed {newest}").result
     assert "ActivityTaskScheduled" in shell.ok("%workflow history payment-5").result
     assert shell.ok("attempts = %workflow history payment-5 --attempts\nlen(attempts)").result == "3"
 
@@ -175,8 +177,15 @@ def test_help_shows_options_and_an_example(shell: Kernel, line: str, said: str) 
         ('%workflow start payment \'{"id": 1}', "never closed"),
         ("%workflow start payment --execution-timeout soon {}", "soon"),
         ("%workflow start payment --id-reuse-policy never {}", "reject_duplicate"),
-        ("%workflow list --status bad", "completed"),
+        ("%workflow list --status bad", "Completed"),
         ("%workflow list nonsense", "nonsense"),
+        ("%workflow list WorkflowType = 'payment'", "Put double ones around the whole"),
+        ("import perdure; perdure.start('payment', 1, cron='* * * * *')", "Did you mean cron_schedule?"),
+        (
+            "import perdure; perdure.start('payment', 1, search_attributes={'Colour': 'red'})",
+            "TypedSearchAttributes",
+        ),
+        ("%%workflow\nclass loose:\n    async def run(self): ...", "@workflow.defn"),
         ("%workflow show nobody", "nobody"),
         ("%workflow signal", "Example: %workflow signal payment-7"),
         ("%%activity --retry 3\ndef x(): pass", "--retries"),

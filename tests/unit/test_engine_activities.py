@@ -302,3 +302,14 @@ async def test_the_attempt_of_a_process_that_is_gone_is_lost_and_tried_again_at_
     ]
     assert records.attempt_ends[0].outcome == "lost"
     await after.engine.stop()
+
+
+@in_engine
+async def test_only_activities_of_the_own_queue_can_keep_to_the_workflows_build(d: Driver) -> None:
+    elsewhere = schedule_activity()
+    attributes = elsewhere.schedule_activity_task_command_attributes
+    attributes.use_workflow_build_id = True
+    attributes.task_queue.name = "another"
+    await d.start()
+    with pytest.raises(ServiceError, match="cannot run on different task queue"):
+        await d.step(elsewhere)

@@ -11,13 +11,15 @@ from engine_driver import (
     Driver,
     complete_workflow,
     in_engine,
+    name,
     schedule_activity,
     start_timer,
 )
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import WorkflowExecutionStatus, WorkflowTaskFailedCause
+from temporalio.api.enums.v1 import HistoryEventFilterType, WorkflowExecutionStatus, WorkflowTaskFailedCause
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
+    GetWorkflowExecutionHistoryRequest,
     ListWorkflowExecutionsRequest,
     PauseWorkflowExecutionRequest,
     QueryWorkflowRequest,
@@ -177,3 +179,18 @@ async def test_a_paused_run_is_recovered_paused(d: Driver) -> None:
     await d.complete_activity(await d.activity_task())
     await d.step(complete_workflow())
     await d.engine.stop()
+
+
+@in_engine
+async def test_who_asks_for_the_closing_event_of_a_paused_run_sees_the_pause(d: Driver) -> None:
+    """Temporal's command line describes a paused run with it."""
+    await d.start()
+    last = GetWorkflowExecutionHistoryRequest(
+        namespace="default",
+        execution=WorkflowExecution(workflow_id="w"),
+        history_event_filter_type=HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
+    )
+    assert not (await d.call("GetWorkflowExecutionHistory", last)).history.events
+    await pause(d)
+    answer = await d.call("GetWorkflowExecutionHistory", last)
+    assert [name(event) for event in answer.history.events] == ["WorkflowExecutionPaused"]

@@ -11,7 +11,7 @@ from engine_driver import QUEUE, Driver, in_engine, schedule_activity
 from google.protobuf.wrappers_pb2 import DoubleValue
 from temporalio.api.common.v1 import Priority, WorkflowExecution
 from temporalio.api.enums.v1 import DescribeTaskQueueMode, RateLimitSource, TaskQueueType
-from temporalio.api.taskqueue.v1 import RateLimit
+from temporalio.api.taskqueue.v1 import RateLimit, TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     ListTaskQueuePartitionsRequest,
@@ -340,3 +340,14 @@ async def test_a_task_for_an_update_that_nobody_takes_becomes_an_ordinary_one(d:
     ]
     assert len((await d.workflow_task()).messages) == 1
     waiting.cancel()
+
+
+@pytest.mark.parametrize("fields", [{"task_queue_type": 97}, {"api_mode": 1, "task_queue_types": [97]}])
+def test_a_number_that_is_no_type_of_queue_is_refused(fields: dict[str, Any]) -> None:
+    @in_engine
+    async def ask(d: Driver) -> None:
+        request = DescribeTaskQueueRequest(namespace="default", task_queue=TaskQueue(name=QUEUE), **fields)
+        with pytest.raises(ServiceError, match="task_queue_type 97 is no type"):
+            await d.call("DescribeTaskQueue", request)
+
+    ask()

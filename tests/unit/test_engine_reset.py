@@ -20,12 +20,13 @@ from engine_driver import (
 from temporalio.api.common.v1 import Callback, Link, WorkflowExecution
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowTaskFailedCause
 from temporalio.api.protocol.v1 import Message
-from temporalio.api.update.v1 import Acceptance, Request
+from temporalio.api.update.v1 import Acceptance, Input, Meta, Request
 from temporalio.api.workflow.v1 import OnConflictOptions, PostResetOperation
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
     ResetWorkflowExecutionRequest,
     UpdateWorkflowExecutionOptionsRequest,
+    UpdateWorkflowExecutionRequest,
 )
 
 from perdure.engine.errors import Code, ServiceError
@@ -434,3 +435,20 @@ async def test_callbacks_need_an_address_that_is_configured(d: Driver) -> None:
     callback.nexus.url = "http://localhost/done"
     with pytest.raises(ServiceError, match="url does not match any configured callback address"):
         await d.start(completion_callbacks=[callback])
+
+
+@in_engine
+async def test_callbacks_of_other_kinds_and_of_updates_are_not_passed_over(d: Driver) -> None:
+    internal = Callback(internal=Callback.Internal(data=b"x"))
+    with pytest.raises(ServiceError, match=r"unsupported callback variant: \*common.Callback_Internal_"):
+        await d.start(completion_callbacks=[internal])
+    await d.start()
+    update = Request(meta=Meta(update_id="u"), input=Input(name="add"), completion_callbacks=[internal])
+    asked = UpdateWorkflowExecutionRequest(
+        namespace="default", workflow_execution=WorkflowExecution(workflow_id="w"), request=update
+    )
+    with pytest.raises(ServiceError, match="request_id is required when completion_callbacks are set"):
+        await d.call("UpdateWorkflowExecution", asked)
+    asked.request.request_id = "r"
+    with pytest.raises(ServiceError, match="unsupported callback variant"):
+        await d.call("UpdateWorkflowExecution", asked)

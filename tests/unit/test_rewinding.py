@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
@@ -42,8 +44,13 @@ def test_any_event_stands_for_the_workflow_task_that_ended_before_it(
 
 @pytest.mark.parametrize(
     ("event", "to", "text"),
-    [(3, "", "No workflow task has ended before event 3"), (11, "", "no event 11"), (None, "x", "no point")],
+    [
+        ("first", "last", "'first' is no event's number"),
+        (3, "", "No workflow task has ended before event 3"),
+        (11, "", "no event 11"),
+        (None, "x", "no point"),
+    ],
 )
-def test_there_may_be_no_such_point(event: int | None, to: str, text: str) -> None:
+def test_there_may_be_no_such_point(event: Any, to: str, text: str) -> None:
     with pytest.raises(RunError, match=text):
         point(HISTORY, event, to)

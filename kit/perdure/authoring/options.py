@@ -19,7 +19,7 @@ Two choices are worth knowing:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -175,7 +175,7 @@ class _Options:
         changes: dict[str, Any] = {}
         for name, value in given.items():
             if name not in known:
-                raise DefinitionError(f"There is no option {name!r}.", _remedy_for_unknown(name, known))
+                raise DefinitionError(f"There is no option {name!r}.", remedy_for_unknown(name, known))
             changes[name] = (
                 known[name].parse(value, name) if value is not None else _default(type(self), name)
             )
@@ -296,10 +296,11 @@ def _default(options: type[_Options], name: str) -> Any:
     return next(item.default for item in fields(options) if item.name == name)
 
 
-def _remedy_for_unknown(name: str, known: Iterable[str]) -> str:
+def remedy_for_unknown(name: str, known: Collection[str]) -> str:
     synonyms = {"start_to_close": "timeout", "start_to_close_timeout": "timeout", "retry": "retries"}
     stem = name.removesuffix("_timeout")
     close = synonyms.get(name) or (stem if stem in known else None)
     if close is None:
-        close = next(iter(get_close_matches(name, list(known), 1)), None)
+        begun = [each for each in known if each.startswith(f"{name}_")]
+        close = next(iter(begun or get_close_matches(name, list(known), 1)), None)
     return f"Did you mean {close}?" if close else f"Options are {', '.join(known)}."

@@ -154,6 +154,13 @@ def _nothing_to_define(kind: str, cell: Text) -> DefinitionError:
             f"    {cell.quote(generators[-1].lineno)}",
             "Return a list instead.",
         )
+    classes = [item for item in cell.tree.body if isinstance(item, ast.ClassDef)]
+    if classes and kind == "workflow":
+        name = classes[-1].name
+        return DefinitionError(
+            f"class {name} is not marked as a workflow.\n    {cell.quote(classes[-1].lineno)}",
+            "Write `@workflow.defn` above it, and `@workflow.run` above its main method.",
+        )
     example = (
         "async def payment(order: dict) -> dict" if kind == "workflow" else "def charge(order: dict) -> str"
     )

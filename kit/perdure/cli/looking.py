@@ -14,7 +14,7 @@ from perdure.cli.words import Add, find_run, open_project, takes_run
 def add_looking(add: Add) -> None:
     runs = add("runs", _runs, "Lists runs, newest first.", "--status running")
     runs.add_argument("query", nargs="?", default="", help="a Temporal list filter, in quotes")
-    runs.add_argument("--status", help="running, completed, failed, canceled, terminated, timedout")
+    runs.add_argument("--status", help="running, paused, completed, failed, canceled, terminated, timedout")
     runs.add_argument("--workflow", help="only runs of this workflow")
     runs.add_argument("--limit", type=int, default=100, help="at most so many; default: 100")
     runs.add_argument("--json", action="store_true", help="as JSON")

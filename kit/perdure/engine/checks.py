@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from google.protobuf.message import Message
-from temporalio.api.common.v1 import Link, Payloads, WorkflowExecution
+from temporalio.api.common.v1 import Callback, Link, Payloads, WorkflowExecution
 
-from perdure.engine.errors import invalid
+from perdure.engine.errors import Code, ServiceError, invalid
 from perdure.engine.limits import Limits
 
 MOST_LINKS: Final = 10
@@ -101,6 +101,19 @@ def check_links(links: Sequence[Link]) -> None:
         raise invalid(f"cannot attach more than {MOST_LINKS} links per request, got {len(links)}")
     if any(link.WhichOneof("variant") is None for link in links):
         raise invalid("unsupported link variant")
+
+
+def check_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Refuses all: no address is configured that may be called, as on a new server."""
+    for callback in callbacks:
+        variant = callback.WhichOneof("variant")
+        if variant is None:
+            raise ServiceError(Code.UNIMPLEMENTED, "unknown callback variant: <nil>")
+        if variant != "nexus":
+            raise invalid(f"unsupported callback variant: *common.Callback_{variant.capitalize()}_")
+        raise invalid(
+            f"invalid url: url does not match any configured callback address: {callback.nexus.url}"
+        )
 
 
 # --- the rules of single RPCs

@@ -56,6 +56,12 @@ def _schedule_activity(shadow: Shadow, attributes: ScheduleActivityTaskCommandAt
         activity_options.check_command(attributes, shadow.limits)
     except ServiceError as error:
         raise BadCommand(cause, error.message) from None
+    own_queue = attributes.task_queue.name == shadow.ex.task_queue
+    require(
+        own_queue or not attributes.use_workflow_build_id,
+        cause,
+        "Activity with UseCompatibleVersion cannot run on different task queue.",
+    )
     activity_id = attributes.activity_id
     require(
         activity_id not in shadow.activities,

@@ -65,7 +65,7 @@ def check(turn: Turn, commands: Sequence[Command], messages: Sequence[Message]) 
         name = _name(command)
         rule = CHECKS.get(command.command_type)
         if rule is None:
-            text = f"{CommandType.Name(command.command_type)} is not implemented by perdure"
+            text = f"{CommandType.Name(command.command_type)} is not implemented by perdure; call the other workflow as a child"
             return BadCommand(_Cause.WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED, text)
         field = CommandType.Name(command.command_type).removeprefix("COMMAND_TYPE_").lower()
         field += "_command_attributes"

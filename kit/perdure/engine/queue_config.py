@@ -28,6 +28,13 @@ KIND_OF_TYPE: dict[int, Kind] = {
 }
 
 
+def kind_of(task_queue_type: int) -> Kind:
+    """Raises INVALID_ARGUMENT for a number that is no type of task queue."""
+    if task_queue_type not in KIND_OF_TYPE:
+        raise invalid(f"task_queue_type {task_queue_type} is no type of task queue")
+    return KIND_OF_TYPE[task_queue_type]
+
+
 def document_id(kind: Kind, queue: str) -> str:
     return f"{kind}:{queue}"
 

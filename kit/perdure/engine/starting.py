@@ -20,12 +20,13 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from perdure.engine import cron, time_skipping, virtual_time
 from perdure.engine.checks import (
     check_blob,
+    check_callbacks,
     check_exact_length,
     check_length,
     check_links,
     check_new_task_queue,
 )
-from perdure.engine.errors import Code, ServiceError, invalid
+from perdure.engine.errors import invalid
 from perdure.engine.limits import Limits
 from perdure.engine.listed import search_attributes
 from perdure.engine.priorities import check_priority, inherited
@@ -53,12 +54,7 @@ def check_start(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
     attached = request.on_conflict_options
     if attached.attach_completion_callbacks and not attached.attach_request_id:
         raise invalid("attaching request ID is required for attaching completion callbacks")
-    for callback in request.completion_callbacks:  # no address is configured, as on a new server
-        if not callback.WhichOneof("variant"):
-            raise ServiceError(Code.UNIMPLEMENTED, "unknown callback variant: <nil>")
-        raise invalid(
-            f"invalid url: url does not match any configured callback address: {callback.nexus.url}"
-        )
+    check_callbacks(request.completion_callbacks)
     if request.HasField("retry_policy"):
         check_policy(request.retry_policy)
     if request.HasField("time_skipping_config"):

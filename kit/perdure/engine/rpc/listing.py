@@ -89,7 +89,6 @@ def listed(row: Summary) -> WorkflowExecutionInfo:
         task_queue=row.task_queue,
         memo=row.memo,
         search_attributes=row.search_attributes,
-        first_run_id=row.first_run_id,
         root_execution=WorkflowExecution(
             workflow_id=row.root_workflow_id or row.workflow_id, run_id=row.root_run_id or row.run_id
         ),

@@ -38,7 +38,7 @@ from perdure.engine.listed import search_attributes
 from perdure.engine.protos import SECOND, duration, from_duration, timestamp
 from perdure.engine.rpc.common import Handlers, find_run
 from perdure.engine.runs import Run
-from perdure.engine.state import Execution
+from perdure.engine.state import RUNNING, Execution
 from perdure.engine.workflow_tasks import virtual_events
 
 if TYPE_CHECKING:
@@ -229,7 +229,10 @@ async def _wait_events(engine: Engine, run: Run, after: int) -> None:
 async def _close_event(
     engine: Engine, request: GetWorkflowExecutionHistoryRequest, run: Run
 ) -> GetWorkflowExecutionHistoryResponse:
-    """The last event of a closed run; with `wait_new_event` not before it is closed."""
+    """The last event of a closed run; with `wait_new_event` not before it is closed.
+
+    As on Temporal's server, a paused run does not count as running here: Temporal's command line asks so what it shows of it.
+    """
     if request.wait_new_event:
         remaining = engine.limits.long_poll
         end = engine.clock.now() + remaining
@@ -242,7 +245,7 @@ async def _close_event(
                 history=History(), next_page_token=_encode_page(run, len(run.ex.events))
             )
     await engine.journal.durable(run.ticket)
-    events = [] if run.ex.open else run.ex.events[-1:]
+    events = [] if run.ex.status == RUNNING else run.ex.events[-1:]
     return GetWorkflowExecutionHistoryResponse(history=History(events=events))
 
 

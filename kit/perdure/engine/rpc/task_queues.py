@@ -32,7 +32,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.engine.errors import invalid
 from perdure.engine.protos import timestamp
-from perdure.engine.queue_config import KEPT, KIND_OF_TYPE, check_update, document_id, limits_of, updated
+from perdure.engine.queue_config import KEPT, check_update, document_id, kind_of, limits_of, updated
 from perdure.engine.queue_routing import QueueRouting
 from perdure.engine.queue_stats import Stats, stats
 from perdure.engine.rpc.common import Handlers
@@ -57,7 +57,7 @@ async def describe_task_queue(
         if sticky:
             raise invalid("Enhanced DescribeTaskQueue is not valid for sticky queues.")
         return _enhanced(engine, request)
-    key = QueueKey(request.namespace, request.task_queue.name, KIND_OF_TYPE[request.task_queue_type])
+    key = QueueKey(request.namespace, request.task_queue.name, kind_of(request.task_queue_type))
     queue = engine.matching.queue(key)
     response = DescribeTaskQueueResponse(pollers=_pollers(engine, key))
     if not sticky:
@@ -144,7 +144,7 @@ def _enhanced(engine: Engine, request: DescribeTaskQueueRequest) -> DescribeTask
                 else BuildIdTaskReachability.BUILD_ID_TASK_REACHABILITY_REACHABLE
             )
         for of_type in types:
-            key = QueueKey(request.namespace, request.task_queue.name, KIND_OF_TYPE[of_type])
+            key = QueueKey(request.namespace, request.task_queue.name, kind_of(of_type))
             queue = engine.matching.queue(key)
             type_info = info.types_info[of_type]
             if request.report_pollers:
@@ -184,7 +184,7 @@ async def update_task_queue_config(
     engine: Engine, request: UpdateTaskQueueConfigRequest, metadata: Mapping[str, str]
 ) -> UpdateTaskQueueConfigResponse:
     check_update(request, engine.limits)
-    key = QueueKey(request.namespace, request.task_queue, KIND_OF_TYPE[request.task_queue_type])
+    key = QueueKey(request.namespace, request.task_queue, kind_of(request.task_queue_type))
     config = updated(_config(engine, key) or TaskQueueConfig(), request, engine.clock.now())
     id = document_id(key.kind, key.name)
     ticket = engine.kept.put(KEPT, key.namespace, id, config.SerializeToString())

@@ -22,7 +22,7 @@ from temporalio.api.workflowservice.v1 import (
     UpdateWorkflowExecutionResponse,
 )
 
-from perdure.engine.checks import check_length
+from perdure.engine.checks import check_callbacks, check_length
 from perdure.engine.errors import Code, ServiceError, invalid, not_found
 from perdure.engine.protos import SECOND
 from perdure.engine.rpc import links
@@ -54,6 +54,9 @@ def check_update(engine: Engine, request: UpdateWorkflowExecutionRequest) -> Non
         raise invalid("Update input is not set on request.")
     if not request.request.input.name:
         raise invalid("Update name is not set on request.")
+    if request.request.completion_callbacks and not request.request.request_id:
+        raise invalid("invalid *update.Request: request_id is required when completion_callbacks are set")
+    check_callbacks(request.request.completion_callbacks)
     if request.wait_policy.lifecycle_stage == _Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ADMITTED:
         raise ServiceError(
             Code.PERMISSION_DENIED,
