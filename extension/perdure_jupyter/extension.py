@@ -13,7 +13,7 @@ from perdure_jupyter.opening import open_known_file
 MAGICS = {"cell": ("activity", "workflow"), "line": ("workflow",)}
 
 
-RUN = ("perdure.runs", "Run")
+RUN = ("perdure.run_handle", "Run")
 TIMELINE = ("perdure.view.parts", "Timeline")
 
 

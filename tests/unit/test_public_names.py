@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -62,3 +63,10 @@ def test_submodules_do_not_take_the_functions_places(first: str) -> None:
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert printed.stdout.strip() == "True"
+
+
+def test_what_the_extension_draws_by_name_is_there() -> None:
+    from perdure_jupyter.extension import RUN, TIMELINE
+
+    for module, name in (RUN, TIMELINE):
+        assert getattr(import_module(module), name).__module__ == module
