@@ -66,11 +66,12 @@ class JumpingClock:
     async def pass_time(self, nanoseconds: int) -> None:
         """Lets so much time pass now, stopping at each time that something is due.
 
-        What was in flight before does not hold the clock: whoever calls this says that time passes. What begins
-        on the way is waited for.
+        Activities that were in flight before do not hold the clock: one of them may be the caller, who says that time passes. Workflow
+        tasks, and what begins on the way, are waited for.
         """
         end = self.now() + nanoseconds
-        excused = self._in_flight()
+        excused = {flight for flight in self._in_flight() if not flight.workflow}
+        await self._settled(excused)
         while self.now() < end:
             stop = min(end, *self._sleepers) if self._sleepers else end
             with self._lock:

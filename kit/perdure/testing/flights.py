@@ -40,12 +40,13 @@ _ACTIVITY_ENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """One task in flight. `taken`: a worker has it."""
+    """One task in flight. `taken`: a worker has it; `workflow`: it is a workflow task, which ends soon."""
 
     run_id: str
     scheduled_id: int
     attempt: int = 1
     taken: bool = field(default=False, compare=False)
+    workflow: bool = False
 
 
 @dataclass(slots=True)
@@ -86,7 +87,7 @@ class Flights:
             found = set()
             for run_id, run in self._runs.items():
                 if run.workflow_task:
-                    found.add(Flight(run_id, run.workflow_task, taken=run.workflow_task_taken))
+                    found.add(Flight(run_id, run.workflow_task, 1, run.workflow_task_taken, workflow=True))
                 for scheduled_id, activity in run.activities.items():
                     if activity.due <= now:
                         found.add(Flight(run_id, scheduled_id, activity.attempt, activity.taken))
