@@ -48,7 +48,7 @@ async def add(client: Client, types: dict[str, str]) -> None:
         there = (known | built_in).get(name)
         if there not in (None, kind):
             raise RunError(
-                f"The search attribute {name!r} is a {there}, not a {kind}.",
+                f"The search attribute {name!r} is of type {there}, not {kind}.",
                 f"Use SearchAttributeKey of {there}, or another name.",
             )
     new: Any = {name: TYPES[kind] for name, kind in types.items() if name not in known | built_in}

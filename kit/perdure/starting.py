@@ -32,6 +32,8 @@ from perdure.authoring.durations import parse_duration
 from perdure.authoring.options import WorkflowOptions, remedy_for_unknown
 from perdure.authoring.registry import Registered, Registry, target_of
 from perdure.authoring.workflow import Workflow
+from perdure.engine.cron import check as check_cron
+from perdure.engine.errors import ServiceError
 from perdure.engine.project import Project
 from perdure.engine.records import RunRecords
 from perdure.errors import CallError, DefinitionError, RunError
@@ -107,12 +109,24 @@ def prepare(
     keywords.update({name: value for name, value in given.items() if value is not None})
     if "start_delay" in keywords:
         keywords["start_delay"] = parse_duration(keywords["start_delay"], "start_delay")
+    if "cron_schedule" in keywords:
+        _check_cron(keywords["cron_schedule"])
     for name, kind in _POLICIES.items():
         if isinstance(keywords.get(name), str):
             keywords[name] = _policy(kind, name, keywords[name])
     keywords["task_queue"] = declared.task_queue or task_queue
     chosen = id if id is not None else f"{workflow_type}-{token_hex(4)}"
     return Start(workflow_type, registered, args, chosen, id is not None, again, keywords)
+
+
+def _check_cron(text: str) -> None:
+    try:
+        check_cron(text)
+    except ServiceError as error:
+        raise RunError(
+            f"cron_schedule {text!r} cannot be used: {error.message.rstrip('.')}.",
+            "Write minute, hour, day of the month, month and weekday, such as '0 7 * * MON-FRI', or '@every 1h'.",
+        ) from None
 
 
 def _policy(kind: type[IntEnum], name: str, text: str) -> IntEnum:

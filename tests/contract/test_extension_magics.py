@@ -185,6 +185,7 @@ def test_help_shows_options_and_an_example(shell: Kernel, line: str, said: str) 
             "import perdure; perdure.start('payment', 1, search_attributes={'Colour': 'red'})",
             "TypedSearchAttributes",
         ),
+        ("import perdure; perdure.start('payment', 1, cron_schedule='daily')", "@every 1h"),
         ("%%workflow\nclass loose:\n    async def run(self): ...", "@workflow.defn"),
         ("%workflow show nobody", "nobody"),
         ("%workflow signal", "Example: %workflow signal payment-7"),

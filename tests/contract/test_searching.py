@@ -51,7 +51,7 @@ def test_typed_keys_register_themselves(here: Session) -> None:
 
 def test_a_key_of_another_type_is_refused(here: Session) -> None:
     wrong = TypedSearchAttributes([SearchAttributePair(SearchAttributeKey.for_int("Stage"), 1)])
-    with pytest.raises(perdure.RunError, match="'Stage' is a Keyword, not a Int"):
+    with pytest.raises(perdure.RunError, match="'Stage' is of type Keyword, not Int"):
         perdure.start("parcel", search_attributes=wrong)
 
 

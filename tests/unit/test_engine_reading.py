@@ -17,6 +17,7 @@ from engine_driver import (
 )
 from google.protobuf.any_pb2 import Any as AnyMessage
 from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import WorkerVersionStamp
 from temporalio.api.enums.v1 import (
     CommandType,
     HistoryEventFilterType,
@@ -41,6 +42,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine.errors import Code, ServiceError
+from perdure.engine.protos import SECOND, duration
 
 _COMPLETED = UpdateWorkflowExecutionLifecycleStage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED
 
@@ -353,3 +355,17 @@ async def test_a_query_that_comes_in_the_instant_in_which_the_task_completes_is_
         assert direct.query.query_type == "total"
         asked.cancel()
         await asyncio.gather(asked, return_exceptions=True)
+
+
+@in_engine
+async def test_a_description_counts_from_the_first_task_and_names_the_last_build(d: Driver) -> None:
+    await d.start(workflow_start_delay=duration(60 * SECOND))
+    begun = d.clock.now() + 60 * SECOND
+    stamp = WorkerVersionStamp(build_id="abc")
+    await d.complete(await d.workflow_task(), complete_workflow(), worker_version_stamp=stamp)
+    request = DescribeWorkflowExecutionRequest(namespace="default")
+    request.execution.workflow_id = "w"
+    info = (await d.call("DescribeWorkflowExecution", request)).workflow_execution_info
+    assert info.execution_time.ToNanoseconds() == begun
+    assert info.execution_duration.ToNanoseconds() == info.close_time.ToNanoseconds() - begun
+    assert info.most_recent_worker_version_stamp == stamp

@@ -123,7 +123,14 @@ def _info(ex: Execution) -> WorkflowExecutionInfo:
         info.parent_namespace_id = started.parent_workflow_namespace_id
     if not ex.open:
         info.close_time.CopyFrom(timestamp(ex.close_time))
-        info.execution_duration.CopyFrom(duration(max(0, ex.close_time - ex.start_time)))
+        began = info.execution_time.ToNanoseconds()
+        info.execution_duration.CopyFrom(duration(max(0, ex.close_time - began)))
+    for event in reversed(ex.events):
+        if event.HasField("workflow_task_completed_event_attributes"):
+            completed = event.workflow_task_completed_event_attributes
+            if completed.HasField("worker_version"):
+                info.most_recent_worker_version_stamp.CopyFrom(completed.worker_version)
+            break
     if (versioning := ex.versioning.info()) is not None:
         info.versioning_info.CopyFrom(versioning)
     info.worker_deployment_name = ex.versioning.deployment_name
