@@ -80,6 +80,15 @@ def test_a_newer_file_is_refused_and_its_log_kept(path: Path) -> None:
     assert "pip install --upgrade perdure" in error.remedy
 
 
+def test_a_file_from_before_the_release_is_refused(path: Path) -> None:
+    Store.open(path).close()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("DROP TABLE journal.kept")
+    error = refused(path, StoreError)
+    assert "before its release: it has no kept" in error.message
+    assert "away to begin a new one" in error.remedy
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(range(256)) * 200], ids=["empty", "text", "bytes"])
 def test_a_file_of_something_else_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)

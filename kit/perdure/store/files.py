@@ -31,6 +31,7 @@ from perdure.errors import (
     NewerFileError,
     StoreError,
 )
+from perdure.store.rows import TABLES
 from perdure.store.statements import migrations, queries
 
 # A checkpoint rewrites blocks and stalls commits; the writer asks for one when it is idle. This is the bound
@@ -225,6 +226,12 @@ def _check(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             raise NewerFileError(
                 f"{path} was written by perdure {writer} (schema {current}; this perdure knows {known})",
                 "Upgrade with `pip install --upgrade perdure`, or use another file.",
+            )
+        found = {name for (name,) in connection.execute(queries()["journal_tables"]).fetchall()}
+        if current == known and (missing := sorted({table for table, _ in TABLES.values()} - found)):
+            raise StoreError(
+                f"{path} was written by a perdure {writer} before its release: it has no {', '.join(missing)}",
+                "Move it (and the .wal file beside it) away to begin a new one.",
             )
 
 

@@ -5,6 +5,10 @@ SELECT
     count(*) AS tables
 FROM duckdb_tables();
 
+-- name: journal_tables
+-- The tables that perdure appends to, as far as the file has them.
+SELECT table_name FROM duckdb_tables() WHERE schema_name = 'journal';
+
 -- name: schema_version
 -- The file's schema version, and the perdure that wrote it.
 SELECT schema_version, perdure_version FROM journal.meta ORDER BY schema_version DESC LIMIT 1;
