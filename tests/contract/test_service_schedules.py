@@ -190,7 +190,9 @@ def test_the_same_request_creates_once_and_another_is_refused(service: Service) 
     s = Scheduled(service).create()
     s.create()
     refused = s.refused("CreateSchedule", schedule=s.schedule, request_id="other")
-    assert (refused.code, refused.message) == ("ALREADY_EXISTS", f'schedule "{s.id}" is already registered')
+    assert refused.code == "ALREADY_EXISTS"
+    if not service.needs(1, 32):
+        assert refused.message == f'schedule "{s.id}" is already registered'
     assert list(refused.details) == ["WorkflowExecutionAlreadyStartedFailure"]
 
 
@@ -262,13 +264,16 @@ def test_bad_requests(service: Service) -> None:
     refused = s.refused("CreateSchedule", schedule=s.schedule)
     assert refused.message == "RequestId is not set on request."
     s.create()
-    assert s.refused("PatchSchedule").message == "Patch is not set on request."
     assert s.refused("PatchSchedule", patch={"pause": "x" * 1001}).message == "Schedule notes exceeds limit."
-    refused = s.refused("UpdateSchedule", schedule=Schedule())
-    assert refused.message == "Only StartWorkflow action is supported for schedules"
+    if not service.needs(1, 32):  # an older server has no words for the one, and takes the other
+        assert s.refused("PatchSchedule").message == "Patch is not set on request."
+        refused = s.refused("UpdateSchedule", schedule=Schedule())
+        assert refused.message == "Only StartWorkflow action is supported for schedules"
 
 
 def test_lists_and_counts(service: Service) -> None:
+    if reason := service.needs(1, 32):
+        pytest.skip(reason)
     prefix = new_name("listed")
     for number in range(3):
         s = Scheduled(
