@@ -151,7 +151,10 @@ def test_a_saved_notebook_shows_the_closed_run_without_a_kernel(
 
 def test_a_saved_notebook_shows_the_open_run_as_it_was(open_notebook: Any, reopen: Any) -> None:
     notebook = open_notebook(*cells(14))
-    started(notebook)
+    picture = started(notebook)
+    expect(row(picture, "charge")).to_be_visible()
+    notebook.run(START)  # the cell shows the run as it is by now
+    expect(row(picture, "charge")).to_be_visible()
     notebook.save()
     again = reopen(notebook.name).cell(START).locator(".perdure-run")
     expect(again.locator(".pd-chip")).to_have_text("running")
